@@ -1,0 +1,174 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file that cannot be used, with the place and the remedy.
+#[derive(Debug)]
+pub struct FileError {
+    path: PathBuf,
+    place: Place,
+    what: String,
+    help: Option<String>,
+    cause: Option<io::Error>,
+}
+
+/// Where in a file something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Whole,
+    Line(usize),
+    Field(String),
+}
+
+impl FileError {
+    /// Something wrong with the file as a whole.
+    pub fn whole(path: &Path, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), place: Place::Whole, what: what.into(), help: None, cause: None }
+    }
+
+    /// Something wrong at a line, counted from 1.
+    pub fn at_line(path: &Path, line: usize, what: impl Into<String>) -> Self {
+        Self { place: Place::Line(line), ..Self::whole(path, what) }
+    }
+
+    /// Something wrong with a field, named as a path such as `models[2].slo`.
+    pub fn at_field(path: &Path, field: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { place: Place::Field(field.into()), ..Self::whole(path, what) }
+    }
+
+    /// A failure of the operating system.
+    pub fn io(path: &Path, what: impl Into<String>, cause: io::Error) -> Self {
+        Self { cause: Some(cause), ..Self::whole(path, what) }
+    }
+
+    /// The same error with advice.
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// A name that is not among `known`: says the nearest, or all if there are few.
+    pub fn unknown_name<'a>(
+        path: &Path,
+        field: impl Into<String>,
+        kind: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let error = Self::at_field(path, field, format!("names the unknown {kind} `{name}`"));
+        match suggestion(name, &known) {
+            Some(help) => error.with_help(help),
+            None => error,
+        }
+    }
+
+    pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        Self::from_serde(path, line, error.message())
+    }
+
+    pub(super) fn from_json(path: &Path, error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        Self::from_serde(path, (error.line() > 0).then_some(error.line()), &message)
+    }
+
+    fn from_serde(path: &Path, line: Option<usize>, message: &str) -> Self {
+        let place = line.map_or(Place::Whole, Place::Line);
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+        let (what, help) = match quoted.split_first() {
+            Some((name, known)) if unknown && !known.is_empty() => {
+                let kind = if message.starts_with("unknown field") { "key" } else { "value" };
+                (format!("unknown {kind} `{name}`"), suggestion(name, known))
+            }
+            _ => (message.trim().replace('\n', ", "), None),
+        };
+        Self { place, help, ..Self::whole(path, what) }
+    }
+}
+
+/// The name in `known` that is nearest to `name`, if any is near enough to be meant.
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let score = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    let mut best: Option<(&'a str, f64)> = None;
+    for &candidate in known {
+        let score = score(candidate);
+        if score >= 0.75 && best.is_none_or(|(_, high)| score > high) {
+            best = Some((candidate, score));
+        }
+    }
+    best.map(|(candidate, _)| candidate)
+}
+
+fn suggestion(name: &str, known: &[&str]) -> Option<String> {
+    const FEW: usize = 12;
+    match nearest(name, known) {
+        Some(near) if known.len() > FEW => Some(format!("did you mean `{near}`?")),
+        near => {
+            let list = known.iter().take(FEW).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let more = if known.len() > FEW { format!(" and {} more", known.len() - FEW) } else { String::new() };
+            match near {
+                _ if known.is_empty() => None,
+                Some(near) => Some(format!("did you mean `{near}`? Known: {list}")),
+                None => Some(format!("known: {list}{more}")),
+            }
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.place {
+            Place::Whole => write!(f, "{path}: {}", self.what)?,
+            Place::Line(line) => write!(f, "{path}:{line}: {}", self.what)?,
+            Place::Field(field) => write!(f, "{path}: {field} {}", self.what)?,
+        }
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as &dyn std::error::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Example {
+        #[allow(dead_code)]
+        devices: u32,
+    }
+
+    #[test]
+    fn unknown_keys_name_line_and_nearest_key() {
+        let path = Path::new("s.toml");
+        let error = super::super::parse_toml::<Example>(path, "\ndevice = 3\n").expect_err("unknown key");
+        assert_eq!(
+            error.to_string(),
+            "s.toml:2: unknown key `device`\n  help: did you mean `devices`? Known: `devices`"
+        );
+        let error = super::super::parse_json::<Example>(path, "{\n\n\"devces\": 3}").expect_err("unknown key");
+        assert_eq!(
+            error.to_string(),
+            "s.toml:3: unknown key `devces`\n  help: did you mean `devices`? Known: `devices`"
+        );
+    }
+
+    #[test]
+    fn nothing_near_means_no_guess() {
+        assert_eq!(nearest("bert-1.3", &["bert-1.3b", "moe-1.3b"]), Some("bert-1.3b"));
+        assert_eq!(nearest("zzz", &["bert-1.3b"]), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! The files that users and other programs build on, and the only file access of this crate.
+//!
+//! Each format has its own serde structs, which are turned into domain types once and are private or
+//! plain data; the domain types are not serialisable. Every error says which file, where in it, what was
+//! expected and, for a name nobody knows, the nearest one that exists.
+
+mod cluster;
+mod error;
+mod placement;
+mod profile;
+mod quantity;
+mod results;
+mod write;
+
+pub use cluster::{ClusterTable, ModelTable, ProfilesTable, SloValue, instances};
+pub use error::{FileError, nearest};
+pub use placement::{PlacementFile, placement_json, read_placement};
+pub use profile::{parse_profile, profile_json, read_profile};
+pub use quantity::Quantity;
+pub use results::{GroupResult, LatencyResult, ModelResult, ResultsFile};
+pub use write::{AtomicFile, write_atomically};
+
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// Reads a text file of ours whole.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    const LIMIT: u64 = 1 << 30;
+    let size = std::fs::metadata(path).map_err(|cause| FileError::io(path, "cannot read", cause))?.len();
+    if size > LIMIT {
+        return Err(FileError::whole(path, format!("is {size} bytes long; files of this kind stay under 1 GiB")));
+    }
+    let bytes = std::fs::read(path).map_err(|cause| FileError::io(path, "cannot read", cause))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        FileError::at_line(path, line, "is not UTF-8 text")
+    })
+}
+
+/// Parses TOML; unknown keys name the line and the nearest known key.
+pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
+    toml::from_str(text).map_err(|error| FileError::from_toml(path, text, &error))
+}
+
+/// Parses JSON; unknown keys name the line and the nearest known key.
+pub fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
+    serde_json::from_str(text).map_err(|error| FileError::from_json(path, &error))
+}
+
+/// The only file version there is so far.
+pub const VERSION: u32 = 1;
+
+/// Refuses files written for another version.
+pub fn check_version(path: &Path, version: u32) -> Result<(), FileError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(FileError::at_field(path, "version", format!("is {version}, but this statmux reads version {VERSION}")))
+}

@@ -1,0 +1,139 @@
+//! Placement files: which groups hold which models (`docs/formats.md`, section 4).
+
+use super::error::FileError;
+use crate::cluster::Cluster;
+use crate::ids::{DeviceId, ModelId};
+use crate::model::ModelSpec;
+use crate::placement::{Group, ParallelConfig, Placement, PlacementWindows, Window};
+use crate::units::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// A placement as it stands in a file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacementFile {
+    version: u32,
+    windows: Vec<WindowEntry>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WindowEntry {
+    #[serde(default)]
+    start_s: f64,
+    groups: Vec<GroupEntry>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct GroupEntry {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    devices: Option<Vec<u32>>,
+    op: u32,
+    pp: u32,
+    models: Vec<String>,
+}
+
+impl PlacementFile {
+    /// The file form of `windows`, models by name.
+    pub fn new(windows: &PlacementWindows, models: &[ModelSpec]) -> Self {
+        let group = |group: &Group| GroupEntry {
+            devices: Some(group.devices.iter().map(|device| device.0).collect()),
+            op: group.config.op,
+            pp: group.config.pp,
+            models: group.models.iter().map(|model| models[model.index()].name.clone()).collect(),
+        };
+        let window = |window: &Window| WindowEntry {
+            start_s: window.starts.seconds(),
+            groups: window.placement.groups.iter().map(group).collect(),
+        };
+        Self { version: super::VERSION, windows: windows.0.iter().map(window).collect() }
+    }
+
+    /// Turns names into ids, fills in omitted devices, and checks that the cluster can carry it out.
+    pub fn resolve(
+        self,
+        path: &Path,
+        cluster: &Cluster,
+        models: &[ModelSpec],
+        max_batch: u32,
+    ) -> Result<PlacementWindows, FileError> {
+        super::check_version(path, self.version)?;
+        if self.windows.is_empty() {
+            return Err(FileError::at_field(path, "windows", "is empty: at least one window is needed"));
+        }
+        let by_name =
+            models.iter().enumerate().map(|(index, m)| (m.name.as_str(), ModelId::from_index(index))).collect();
+        let mut windows: Vec<Window> = Vec::with_capacity(self.windows.len());
+        for (index, entry) in self.windows.into_iter().enumerate() {
+            let field = format!("windows[{index}]");
+            let starts = Time::from_seconds(entry.start_s).ok_or_else(|| {
+                FileError::at_field(path, format!("{field}.start_s"), format!("is {}, not a time", entry.start_s))
+            })?;
+            if windows.last().is_some_and(|last| last.starts >= starts) {
+                return Err(FileError::at_field(
+                    path,
+                    format!("{field}.start_s"),
+                    "is not later than the window before",
+                ));
+            }
+            let placement = resolve_groups(path, &field, entry.groups, &by_name)?;
+            placement
+                .check(cluster, models, max_batch)
+                .map_err(|error| FileError::at_field(path, field, format!(": {error}")))?;
+            windows.push(Window { starts, placement });
+        }
+        Ok(PlacementWindows(windows))
+    }
+}
+
+/// Reads a placement file and checks it against the cluster and the models.
+pub fn read_placement(
+    path: &Path,
+    cluster: &Cluster,
+    models: &[ModelSpec],
+    max_batch: u32,
+) -> Result<PlacementWindows, FileError> {
+    let text = super::read_text(path)?;
+    super::parse_json::<PlacementFile>(path, &text)?.resolve(path, cluster, models, max_batch)
+}
+
+/// The text of a placement file that holds `windows`.
+pub fn placement_json(windows: &PlacementWindows, models: &[ModelSpec]) -> String {
+    serde_json::to_string_pretty(&PlacementFile::new(windows, models)).expect("plain data serialises") + "\n"
+}
+
+fn resolve_groups(
+    path: &Path,
+    field: &str,
+    entries: Vec<GroupEntry>,
+    by_name: &BTreeMap<&str, ModelId>,
+) -> Result<Placement, FileError> {
+    let listed: BTreeSet<u32> = entries.iter().flat_map(|entry| entry.devices.iter().flatten()).copied().collect();
+    let mut free = (0..).filter(|device| !listed.contains(device));
+    let mut groups = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let field = format!("{field}.groups[{index}]");
+        let size = entry.op.checked_mul(entry.pp).filter(|&size| size > 0 && size <= 1 << 16);
+        let size = size.ok_or_else(|| {
+            FileError::at_field(path, &field, format!("has op {} and pp {}: both count from 1", entry.op, entry.pp))
+        })?;
+        let devices = entry.devices.unwrap_or_else(|| free.by_ref().take(size as usize).collect());
+        let mut models = Vec::with_capacity(entry.models.len());
+        for name in &entry.models {
+            let model = by_name.get(name.as_str()).copied().ok_or_else(|| {
+                FileError::unknown_name(path, format!("{field}.models"), "model", name, by_name.keys().copied())
+            })?;
+            if models.contains(&model) {
+                return Err(FileError::at_field(path, format!("{field}.models"), format!("lists `{name}` twice")));
+            }
+            models.push(model);
+        }
+        models.sort_unstable();
+        let config = ParallelConfig::new(entry.op, entry.pp);
+        groups.push(Group { devices: devices.into_iter().map(DeviceId).collect(), config, models });
+    }
+    Ok(Placement { groups })
+}
