@@ -1,0 +1,12 @@
+use super::Discipline;
+use statmux_core::{Request, Span, Time};
+
+/// Runs the request whose deadline is nearest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edf;
+
+impl Discipline for Edf {
+    fn key(&self, request: &Request, _latency: Span) -> Time {
+        request.deadline
+    }
+}

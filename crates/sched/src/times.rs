@@ -1,0 +1,151 @@
+//! How long each stage of each group takes for each model, as the scheduler believes before it has measured.
+
+use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, Span};
+
+/// Predicted stage times by group, model and batch size, in flat arrays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageTimes {
+    groups: Vec<GroupTimes>,
+    holders: Vec<Vec<GroupId>>,
+}
+
+/// The stage times of one group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct GroupTimes {
+    /// Stages in its pipeline.
+    pub(crate) stages: usize,
+    /// By model: where its times are in `models`.
+    slot: Vec<Option<u32>>,
+    models: Vec<ModelTimes>,
+}
+
+/// The stage times of one model on one group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelTimes {
+    pub(crate) model: ModelId,
+    /// Batch sizes with a measurement, smallest (1) first.
+    pub(crate) sizes: Vec<u32>,
+    /// One row of stage times per batch size.
+    spans: Vec<Span>,
+    /// Time on the slowest stage at batch size 1: what a waiting request adds to the group's backlog.
+    pub(crate) bottleneck: Span,
+    /// Time from start to finish on an idle group at batch size 1.
+    pub(crate) latency: Span,
+}
+
+/// A placement that no times can be given for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{model} has no profile for the configuration of group {}", .group.0)]
+pub struct TimesError {
+    group: GroupId,
+    model: String,
+}
+
+impl TimesError {
+    /// The error of a `model` that `group` cannot run for lack of a profile.
+    pub fn new(group: GroupId, model: &str) -> Self {
+        Self { group, model: model.to_owned() }
+    }
+}
+
+impl StageTimes {
+    /// The times of `placement`: the profile's, stretched by `1 + stage_penalty * pp`, divided by the speed
+    /// of the slowest device of each stage, for batch sizes up to `max_batch`.
+    pub fn new(
+        placement: &Placement,
+        cluster: &Cluster,
+        models: &[ModelSpec],
+        stage_penalty: f64,
+        max_batch: u32,
+    ) -> Result<Self, TimesError> {
+        let mut groups = Vec::with_capacity(placement.groups.len());
+        for (index, group) in placement.groups.iter().enumerate() {
+            let stages = group.config.pp as usize;
+            let mut times = GroupTimes { stages, slot: vec![None; models.len()], models: Vec::new() };
+            for &model in &group.models {
+                let spec = &models[model.index()];
+                let missing = || TimesError::new(GroupId::from_index(index), &spec.name);
+                let profile = spec.profile.config(group.config).ok_or_else(missing)?;
+                let sizes: Vec<u32> = profile.batch_sizes().filter(|&size| size <= max_batch.max(1)).collect();
+                let mut spans = Vec::with_capacity(sizes.len() * stages);
+                for &size in &sizes {
+                    let seconds = group.stage_seconds(cluster, spec, stage_penalty, size).ok_or_else(missing)?;
+                    spans.extend(seconds.into_iter().map(|stage| Span::from_seconds(stage).unwrap_or(Span::MAX)));
+                }
+                let single = &spans[..stages];
+                let entry = ModelTimes {
+                    model,
+                    bottleneck: single.iter().copied().max().unwrap_or(Span::ZERO),
+                    latency: single.iter().copied().sum(),
+                    sizes,
+                    spans,
+                };
+                times.slot[model.index()] = Some(u32::try_from(times.models.len()).expect("fewer models than ids"));
+                times.models.push(entry);
+            }
+            groups.push(times);
+        }
+        Ok(Self { groups, holders: placement.holders(models.len()) })
+    }
+
+    /// How many groups there are.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// How many stages a group has.
+    #[inline]
+    pub fn stages(&self, group: GroupId) -> usize {
+        self.groups[group.index()].stages
+    }
+
+    /// The groups that hold `model`, in increasing order; empty for a model nobody knows.
+    #[inline]
+    pub fn holders(&self, model: ModelId) -> &[GroupId] {
+        self.holders.get(model.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many models there are.
+    #[inline]
+    pub fn models(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// The stage times of a batch of `size` (a size that was measured) of `model` on `group`, if held there.
+    #[inline]
+    pub fn spans(&self, group: GroupId, model: ModelId, size: u32) -> Option<&[Span]> {
+        let times = self.groups[group.index()].model(model)?;
+        let row = if size == 1 { 0 } else { times.sizes.iter().position(|&s| s == size)? };
+        Some(times.row(row, self.stages(group)))
+    }
+    #[inline]
+    pub(crate) fn group(&self, group: GroupId) -> &GroupTimes {
+        &self.groups[group.index()]
+    }
+}
+
+impl GroupTimes {
+    /// Where the times of `model` are, if the group holds it.
+    #[inline]
+    pub(crate) fn slot(&self, model: ModelId) -> Option<usize> {
+        self.slot.get(model.index()).copied().flatten().map(|slot| slot as usize)
+    }
+
+    #[inline]
+    pub(crate) fn model(&self, model: ModelId) -> Option<&ModelTimes> {
+        self.slot(model).map(|slot| &self.models[slot])
+    }
+
+    /// The models held, in the order of the placement.
+    pub(crate) fn models(&self) -> &[ModelTimes] {
+        &self.models
+    }
+}
+
+impl ModelTimes {
+    /// Stage times at the `row`-th batch size.
+    #[inline]
+    pub(crate) fn row(&self, row: usize, stages: usize) -> &[Span] {
+        &self.spans[row * stages..(row + 1) * stages]
+    }
+}
