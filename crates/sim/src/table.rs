@@ -1,0 +1,92 @@
+//! The `[simulation]` table of a scenario.
+
+use crate::fault::{Fault, FaultKind};
+use crate::settings::SimulationSettings;
+use serde::Deserialize;
+use statmux_core::files::{FileError, Quantity};
+use statmux_core::{GroupId, Span, Time};
+use statmux_sched::{Admission, AnyDiscipline, Dispatch, Feedback, Settings};
+use std::path::Path;
+
+/// `[simulation]`, as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimulationTable {
+    fixed_overhead: Option<Quantity<Span>>,
+    stage_penalty: f64,
+    warmup: Option<Quantity<Span>>,
+    dispatch: Option<String>,
+    admission: Option<String>,
+    discipline: Option<String>,
+    max_batch: Option<u32>,
+    max_waiting: Option<usize>,
+    feedback: Option<f64>,
+    faults: Vec<FaultTable>,
+}
+
+/// `[[simulation.faults]]`: a group that is lost, or slows down, for a while.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultTable {
+    group: u32,
+    at: Quantity<Span>,
+    lasts: Quantity<Span>,
+    slowdown: Option<f64>,
+}
+
+impl SimulationTable {
+    /// The settings described; `path` is named in errors.
+    pub fn build(&self, path: &Path) -> Result<SimulationSettings, FileError> {
+        let wrong = |key: &str, what: String| FileError::at_field(path, format!("simulation.{key}"), what);
+        if !(self.stage_penalty >= 0.0 && self.stage_penalty <= 1.0) {
+            return Err(wrong("stage_penalty", format!("is {}: it lies between 0 and 1", self.stage_penalty)));
+        }
+        let max_batch = self.max_batch.unwrap_or(1);
+        if max_batch == 0 {
+            return Err(wrong("max_batch", "is 0: 1 turns batching off".to_owned()));
+        }
+        let feedback = match self.feedback {
+            None => Feedback::Off,
+            Some(weight) if (0.0..=1.0).contains(&weight) => Feedback::Ewma { weight },
+            Some(weight) => return Err(wrong("feedback", format!("is {weight}: a weight lies between 0 and 1"))),
+        };
+        let named = |key: &str, kind: &str, name: &Option<String>, names: &[&str]| match name {
+            None => Ok(None),
+            Some(name) => names.iter().position(|known| known == name).map(Some).ok_or_else(|| {
+                FileError::unknown_name(path, format!("simulation.{key}"), kind, name, names.iter().copied())
+            }),
+        };
+        let dispatch = named("dispatch", "dispatch policy", &self.dispatch, &Dispatch::ALL.map(Dispatch::name))?;
+        let admission = named("admission", "admission policy", &self.admission, &Admission::ALL.map(Admission::name))?;
+        let discipline =
+            named("discipline", "discipline", &self.discipline, &AnyDiscipline::ALL.map(AnyDiscipline::name))?;
+        Ok(SimulationSettings {
+            scheduler: Settings {
+                dispatch: dispatch.map_or(Dispatch::default(), |index| Dispatch::ALL[index]),
+                admission: admission.map_or(Admission::default(), |index| Admission::ALL[index]),
+                discipline: discipline.map_or(AnyDiscipline::default(), |index| AnyDiscipline::ALL[index]),
+                max_batch,
+                fixed_overhead: self.fixed_overhead.map_or(Span::ZERO, |quantity| quantity.0),
+                max_waiting: self.max_waiting.unwrap_or(usize::MAX),
+                feedback,
+            },
+            stage_penalty: self.stage_penalty,
+            warmup: self.warmup.map_or(Span::ZERO, |quantity| quantity.0),
+            faults: self.faults.iter().map(|fault| fault.build(path)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl FaultTable {
+    fn build(&self, path: &Path) -> Result<Fault, FileError> {
+        let kind = match self.slowdown {
+            None => FaultKind::Lost,
+            Some(factor) if factor > 0.0 && factor <= 1e6 => FaultKind::Slow(factor),
+            Some(factor) => {
+                let what = format!("is {factor}: it must be positive");
+                return Err(FileError::at_field(path, "simulation.faults.slowdown", what));
+            }
+        };
+        Ok(Fault { group: GroupId(self.group), at: Time::ZERO + self.at.0, lasts: self.lasts.0, kind })
+    }
+}
