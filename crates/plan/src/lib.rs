@@ -1,0 +1,24 @@
+//! Placements by search: which groups of devices, cut how, should hold which models.
+//!
+//! Start with [`Problem`] (what is asked), [`policy`] (how it is answered, and the list of policies) and
+//! [`Evaluator`] (how candidates are judged: by simulating them).
+//!
+//! **Invariant:** a plan depends on the problem alone; the number of threads changes nothing but the time.
+
+pub mod bound;
+pub mod derive;
+pub mod enumerate;
+pub mod evaluate;
+pub mod integer;
+pub mod intra_op;
+pub mod memory;
+pub mod notes;
+pub mod partition;
+pub mod policy;
+pub mod problem;
+pub mod table;
+
+pub use evaluate::{Evaluation, Evaluator, Score};
+pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Silent};
+pub use problem::Problem;
+pub use table::{Parameters, PlannerTable};

@@ -1,0 +1,46 @@
+//! Selective replication: every device by itself, models chosen by the fast greedy (`sr-greedy`).
+
+use super::fast_greedy::{Found, fast_greedy};
+use super::{Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use crate::enumerate::{all_devices, equal_groups};
+use crate::evaluate::Evaluator;
+use crate::problem::Problem;
+use statmux_core::ParallelConfig;
+
+/// No parallelism: replicas only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SelectiveReplication;
+
+pub(super) const INFO: PolicyInfo = PolicyInfo {
+    name: "selective-replication",
+    about: "every device by itself; replicas of the models that need them most, chosen by simulation",
+    published: true,
+    clairvoyant: false,
+    parameters: &[],
+    build: |_| Box::new(SelectiveReplication),
+};
+
+impl SelectiveReplication {
+    pub(super) fn search(self, search: &Search<'_>) -> Result<Found, PlanError> {
+        let groups = equal_groups(&all_devices(search.problem.cluster), ParallelConfig::SINGLE);
+        fast_greedy(search, groups, &search.all_models())
+    }
+}
+
+impl Policy for SelectiveReplication {
+    fn name(&self) -> &'static str {
+        INFO.name
+    }
+
+    fn place(
+        &self,
+        problem: &Problem<'_>,
+        evaluator: &Evaluator<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Plan, PlanError> {
+        let search = Search { problem, evaluator, progress };
+        let found = self.search(&search)?;
+        search.report("one-device groups", &found.score);
+        Ok(search.plan(found.placement))
+    }
+}

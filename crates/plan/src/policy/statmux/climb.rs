@@ -1,0 +1,65 @@
+//! The search proper: several neighbours at a time, and on to the best of them if it is no worse.
+
+use super::dice::Dice;
+use super::judge::{Judge, Verdict};
+use super::moves::Moves;
+use crate::policy::PlanError;
+use rayon::prelude::*;
+use statmux_core::{Placement, Seed};
+
+/// Neighbours that are judged at a time, whatever the number of threads.
+pub(super) const ABREAST: u64 = 8;
+
+/// A placement that was judged.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    pub(super) placement: Placement,
+    pub(super) verdict: Verdict,
+}
+
+/// Climbs from `start` until `moves` neighbours were tried or `stop` says so, telling `tell` of the number tried
+/// and the best so far. Returns where it got to and how many neighbours were judged.
+pub(super) fn climb(
+    judge: &Judge<'_>,
+    moves: &Moves<'_>,
+    start: Judged,
+    seed: Seed,
+    most: u64,
+    stop: &(dyn Fn() -> bool + Sync),
+    mut tell: impl FnMut(u64, &Judged),
+) -> Result<(Judged, u64), PlanError> {
+    let mut here = start;
+    let mut tried = 0;
+    while tried < most && !stop() && here.verdict.total() > 0 {
+        let count = ABREAST.min(most - tried);
+        let numbers: Vec<u64> = (tried..tried + count).collect();
+        let step = |number: u64| -> Result<Option<Judged>, PlanError> {
+            let mut dice = Dice::new(seed.nth(number));
+            // Steps that lead nowhere cost nothing: draw again.
+            let drawn = (0..8).find_map(|_| moves.neighbour(&here.placement, &here.verdict, &mut dice));
+            let Some(placement) = drawn else { return Ok(None) };
+            let verdict = judge.judge(&placement, &[&here.verdict], |piece| allowed(&here.verdict, piece))?;
+            Ok(verdict.map(|verdict| Judged { placement, verdict }))
+        };
+        let judged: Vec<_> = numbers.into_par_iter().with_max_len(1).map(step).collect();
+        tried += count;
+        let mut best: Option<Judged> = None;
+        for neighbour in judged {
+            let Some(neighbour) = neighbour? else { continue };
+            if best.as_ref().is_none_or(|best| neighbour.verdict.total() < best.verdict.total()) {
+                best = Some(neighbour);
+            }
+        }
+        if let Some(best) = best.filter(|best| best.verdict.total() <= here.verdict.total()) {
+            here = best;
+        }
+        tell(tried, &here);
+    }
+    Ok((here, tried))
+}
+
+/// How many requests a neighbour may have missed by the end of `piece` and still be worth going on with.
+fn allowed(here: &Verdict, piece: usize) -> u64 {
+    let so_far: u64 = here.misses[..=piece].iter().sum();
+    if piece + 1 == here.misses.len() { so_far } else { so_far + so_far / 10 + 5 }
+}

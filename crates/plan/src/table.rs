@@ -1,0 +1,165 @@
+//! The `[planner]` table of a scenario: which policy, and its parameters.
+
+use crate::policy::statmux::SchedulingChoice;
+use crate::policy::{self, Policy, PolicyInfo};
+use serde::Deserialize;
+use statmux_core::Span;
+use statmux_core::files::{FileError, Quantity};
+use std::path::Path;
+
+/// `[planner]`, as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlannerTable {
+    policy: Option<String>,
+    group_size: Option<u32>,
+    interval: Option<Quantity<Span>>,
+    max_pp: Option<u32>,
+    max_op: Option<u32>,
+    beam: Option<u32>,
+    budget: Option<u64>,
+    time_limit: Option<Quantity<Span>>,
+    moves: Option<u64>,
+    scheduling: Option<String>,
+    op: Option<u32>,
+    pp: Option<u32>,
+}
+
+/// The values of the keys that were given; each policy knows its own defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Devices in a group.
+    pub group_size: Option<u32>,
+    /// Time between placements.
+    pub interval: Option<Span>,
+    /// The most stages of a group.
+    pub max_pp: Option<u32>,
+    /// The most devices a stage is split over.
+    pub max_op: Option<u32>,
+    /// How many placements a beam search keeps.
+    pub beam: Option<u32>,
+    /// How many placements may be simulated.
+    pub budget: Option<u64>,
+    /// How long a search or an integer program may be worked on.
+    pub time_limit: Option<Span>,
+    /// How many neighbours a search tries.
+    pub moves: Option<u64>,
+    /// Whether scheduling options are searched.
+    pub scheduling: Option<SchedulingChoice>,
+    /// Devices a stage is split over.
+    pub op: Option<u32>,
+    /// Stages of a group.
+    pub pp: Option<u32>,
+}
+
+impl PlannerTable {
+    /// The name of the policy asked for, or of the default.
+    pub fn policy(&self) -> &str {
+        self.policy.as_deref().unwrap_or(policy::DEFAULT)
+    }
+
+    /// The policy asked for; `path` is named in errors.
+    pub fn build(&self, path: &Path) -> Result<Box<dyn Policy>, FileError> {
+        self.build_each(path, &[self.policy()]).map(|mut built| built.remove(0))
+    }
+
+    /// The policies of these names instead, to be compared. The table's own policy need not be among them; each
+    /// takes the keys that it uses.
+    pub fn build_each(&self, path: &Path, names: &[&str]) -> Result<Vec<Box<dyn Policy>>, FileError> {
+        let infos = names.iter().map(|name| named(path, name)).collect::<Result<Vec<_>, _>>()?;
+        self.policy.as_deref().map(|name| named(path, name)).transpose()?;
+        let parameters = self.parameters(path)?;
+        Ok(infos.into_iter().map(|info| (info.build)(&parameters)).collect())
+    }
+
+    /// The keys that were given but that neither the table's own policy nor any of `names` uses, each with the
+    /// policies that do: a scenario may keep them for the day its policy changes, but its writer should know.
+    pub fn unused(&self, names: &[&str]) -> Vec<(&'static str, Vec<&'static str>)> {
+        let infos: Vec<_> = names.iter().copied().chain([self.policy()]).filter_map(policy::find).collect();
+        let used = |key| infos.iter().any(|info| takes(info, key));
+        self.given().into_iter().filter(|&key| !used(key)).map(|key| (key, users(key))).collect()
+    }
+
+    /// The values of the keys, each checked by itself.
+    fn parameters(&self, path: &Path) -> Result<Parameters, FileError> {
+        let zero = [
+            ("group_size", self.group_size == Some(0)),
+            ("interval", self.interval.is_some_and(|interval| interval.0 == Span::ZERO)),
+            ("max_pp", self.max_pp == Some(0)),
+            ("max_op", self.max_op == Some(0)),
+            ("beam", self.beam == Some(0)),
+            ("budget", self.budget == Some(0)),
+            ("op", self.op == Some(0)),
+            ("pp", self.pp == Some(0)),
+        ];
+        if let Some((key, _)) = zero.into_iter().find(|&(_, zero)| zero) {
+            return Err(FileError::at_field(path, format!("planner.{key}"), "is 0: it must be positive"));
+        }
+        let sizes = [
+            ("group_size", self.group_size),
+            ("max_pp", self.max_pp),
+            ("max_op", self.max_op),
+            ("op", self.op),
+            ("pp", self.pp),
+        ];
+        const LARGEST: u32 = 1 << 12;
+        if let Some((key, Some(size))) = sizes.into_iter().find(|(_, size)| size.is_some_and(|size| size > LARGEST)) {
+            let what = format!("is {size}: more than {LARGEST} is not supported");
+            return Err(FileError::at_field(path, format!("planner.{key}"), what));
+        }
+        Ok(Parameters {
+            group_size: self.group_size,
+            interval: self.interval.map(|quantity| quantity.0),
+            max_pp: self.max_pp,
+            max_op: self.max_op,
+            beam: self.beam,
+            budget: self.budget,
+            time_limit: self.time_limit.map(|quantity| quantity.0),
+            moves: self.moves,
+            scheduling: self.scheduling(path)?,
+            op: self.op,
+            pp: self.pp,
+        })
+    }
+
+    fn scheduling(&self, path: &Path) -> Result<Option<SchedulingChoice>, FileError> {
+        let named = |name: &String| {
+            let known = SchedulingChoice::ALL.map(SchedulingChoice::name);
+            let choice = SchedulingChoice::ALL.into_iter().find(|choice| choice.name() == name);
+            choice.ok_or_else(|| FileError::unknown_name(path, "planner.scheduling", "choice", name, known))
+        };
+        self.scheduling.as_ref().map(named).transpose()
+    }
+
+    /// The keys that were given, but for the policy's name.
+    fn given(&self) -> Vec<&'static str> {
+        let keys = [
+            ("group_size", self.group_size.is_some()),
+            ("interval", self.interval.is_some()),
+            ("max_pp", self.max_pp.is_some()),
+            ("max_op", self.max_op.is_some()),
+            ("beam", self.beam.is_some()),
+            ("budget", self.budget.is_some()),
+            ("time_limit", self.time_limit.is_some()),
+            ("moves", self.moves.is_some()),
+            ("scheduling", self.scheduling.is_some()),
+            ("op", self.op.is_some()),
+            ("pp", self.pp.is_some()),
+        ];
+        keys.into_iter().filter(|&(_, given)| given).map(|(key, _)| key).collect()
+    }
+}
+
+fn named(path: &Path, name: &str) -> Result<&'static PolicyInfo, FileError> {
+    let known = policy::ALL.iter().map(|info| info.name);
+    policy::find(name).ok_or_else(|| FileError::unknown_name(path, "planner.policy", "policy", name, known))
+}
+
+/// The policies that use `key`.
+fn users(key: &str) -> Vec<&'static str> {
+    policy::ALL.iter().filter(|info| takes(info, key)).map(|info| info.name).collect()
+}
+
+fn takes(info: &PolicyInfo, key: &str) -> bool {
+    info.parameters.iter().any(|parameter| parameter.key == key)
+}

@@ -1,0 +1,179 @@
+//! What holds of every policy on every problem.
+
+#[allow(dead_code, reason = "each test file uses a part")]
+mod common;
+
+use common::{Case, any_case, published_case};
+use proptest::prelude::*;
+use statmux_core::{Bytes, Cluster, ModelId, Outcome, ParallelConfig, PlacementWindows, Slo, Span, Time};
+use statmux_plan::policy::clockwork::Clockwork;
+use statmux_plan::{Evaluator, Parameters, Plan, PlanError, PolicyInfo, Progress, Report, Silent, notes, policy};
+use statmux_sim::simulate;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+fn place(case: &Case, info: &PolicyInfo, progress: &dyn Progress) -> Result<Plan, PlanError> {
+    let problem = case.problem();
+    // A number of moves, not a time: the same plan every time.
+    let parameters = Parameters { moves: Some(32), ..Parameters::default() };
+    (info.build)(&parameters).place(&problem, &Evaluator::new(&problem), progress)
+}
+
+fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started").install(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_plan_can_be_carried_out_and_is_the_same_on_any_number_of_threads(seed in any::<u64>()) {
+        let case = any_case(seed);
+        for info in policy::ALL {
+            let plan = on_threads(1, || place(&case, info, &Silent));
+            prop_assert_eq!(&plan, &on_threads(2, || place(&case, info, &Silent)), "{}", info.name);
+            let plan = match plan {
+                Ok(plan) => plan,
+                Err(PlanError::TooFewDevices { .. } | PlanError::Impossible { .. }) => continue,
+                Err(PlanError::IntegerProgram { .. }) if case.models.iter().any(|m| m.slo == Slo::None) => continue,
+                Err(error) => return Err(TestCaseError::fail(format!("{}: {error}", info.name))),
+            };
+            let max_batch = case.settings.scheduler.max_batch;
+            prop_assert!(plan.windows.0.is_sorted_by(|a, b| a.starts < b.starts), "{}", info.name);
+            for window in &plan.windows.0 {
+                let checked = window.placement.check(&case.cluster, &case.models, max_batch);
+                prop_assert!(checked.is_ok(), "{}: {:?}", info.name, checked);
+                let sorted = |models: &[ModelId]| models.is_sorted_by(|a, b| a < b);
+                prop_assert!(window.placement.groups.iter().all(|group| sorted(&group.models)), "{}", info.name);
+            }
+            for remark in notes::remarks(&case.problem(), &plan.windows) {
+                prop_assert!(remark.ends_with('.'), "{}", remark);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_evaluator_counts_as_not_served(seed in any::<u64>()) {
+        let case = published_case(seed);
+        let problem = case.problem();
+        let all = Evaluator::new(&problem);
+        let model = ModelId((seed % case.models.len() as u64) as u32);
+        let mut placement = place(&case, &policy::ALL[0], &Silent).expect("a plan").windows.0.remove(0).placement;
+        for group in &mut placement.groups {
+            group.models.retain(|&held| held == model);
+        }
+        let whole = all.evaluate(&placement).expect("it can be simulated");
+        let part = all.only(&[model]).evaluate(&placement).expect("it can be simulated");
+        prop_assert_eq!(whole.score, part.score);
+        prop_assert_eq!(whole.tally.dispatched, part.tally.dispatched);
+    }
+}
+
+/// Asks to stop once it has been told of `left` candidates.
+struct Impatient {
+    left: AtomicUsize,
+}
+
+impl Progress for Impatient {
+    fn report(&self, _: Report<'_>) {
+        let one_less = |left: usize| Some(left.saturating_sub(1));
+        self.left.fetch_update(Relaxed, Relaxed, one_less).expect("it always changes");
+    }
+
+    fn stop(&self) -> bool {
+        self.left.load(Relaxed) == 0
+    }
+}
+
+#[test]
+fn a_search_that_is_stopped_returns_what_it_has() {
+    let case = published_case(11);
+    for info in policy::ALL {
+        for left in 0..3 {
+            let Ok(plan) = place(&case, info, &Impatient { left: left.into() }) else { continue };
+            for window in &plan.windows.0 {
+                window.placement.check(&case.cluster, &case.models, 1).expect("it can be carried out");
+            }
+            let stopped = plan.notes.iter().any(|note| note.contains("stopped early"));
+            assert!(stopped || left > 0, "{} says that it was stopped: {:?}", info.name, plan.notes);
+        }
+    }
+}
+
+/// Windows open at an arrival; the next opens at the first arrival more than the interval later. The request that
+/// opens a window is still served by the placement before.
+#[test]
+fn the_request_that_opens_a_window_is_served_by_the_placement_before() {
+    let mut case = published_case(3);
+    let seconds = [0.0, 1.0, 5.0, 5.5, 6.0, 100.0, 101.0];
+    case.train.arrived = seconds.iter().map(|&at| Time::from_seconds(at).expect("a time")).collect();
+    case.train.model = vec![ModelId(0); seconds.len()];
+    let policy = Clockwork { interval: Span::from_millis(5000) };
+    assert_eq!(policy.windows(&case.train), [0..3, 3..5, 5..7]);
+    // In seconds as floating-point numbers, as published, 15.931 + 5 is a little less than 20.931.
+    let mut tie = case.train.slice(0..2);
+    tie.arrived = vec![Time::from_nanos(15_931_000_000), Time::from_nanos(20_931_000_000)];
+    assert_eq!(policy.windows(&tie), [0..1, 1..2]);
+
+    let mut windows = place(&case, policy::find("clockwork++").expect("it exists"), &Silent).expect("a plan").windows;
+    assert_eq!(windows.0.iter().map(|window| window.starts.seconds()).collect::<Vec<_>>(), [0.0, 100.0]);
+    // With nothing loaded before the second window, the request that opens it finds no replica.
+    windows.0[0].placement.groups.iter_mut().for_each(|group| group.models.clear());
+    case.models[0].slo = Slo::None;
+    let run = simulate(&case.cluster, &case.models, &windows, &case.train, &case.settings).expect("it runs");
+    let served: Vec<bool> = run.outcomes.iter().map(Outcome::in_slo).collect();
+    assert_eq!(served, [false, false, false, false, false, false, true]);
+}
+
+/// As published, the greedy fills a device to the byte and the beam search does not.
+#[test]
+fn the_beam_leaves_memory_to_spare() {
+    let mut case = published_case(1);
+    let weights =
+        case.models[0].profile.config(ParallelConfig::SINGLE).expect("it was measured").largest_stage_weight();
+    case.models.truncate(1);
+    case.train.model.fill(ModelId(0));
+    let replicas = |memory: Bytes, name: &str| {
+        let cluster = Cluster::uniform(1, 1, memory);
+        let case = Case { cluster, ..case.clone() };
+        let plan = place(&case, policy::find(name).expect("it exists"), &Silent).expect("a plan");
+        plan.windows.0[0].placement.replicas()
+    };
+    assert_eq!(replicas(weights, "selective-replication"), 1);
+    assert_eq!(replicas(weights, "selective-replication-beam"), 0);
+    assert_eq!(replicas(weights + Bytes::new(1), "selective-replication-beam"), 1);
+    assert_eq!(replicas(weights.saturating_sub(Bytes::new(1)), "selective-replication"), 0);
+}
+
+/// Of placements that serve equally well, the one with more replicas scores higher.
+#[test]
+fn without_requests_memory_is_filled_anyway() {
+    let mut case = published_case(5);
+    case.train.arrived.clear();
+    case.train.model.clear();
+    let plan = place(&case, policy::find("alpaserve").expect("it exists"), &Silent).expect("a plan");
+    let replicas = plan.windows.0[0].placement.replicas();
+    assert!(replicas > 0, "replicas count in the score");
+}
+
+#[test]
+fn names_are_unique_and_every_parameter_is_explained() {
+    for (index, info) in policy::ALL.iter().enumerate() {
+        assert_eq!(policy::ALL.iter().position(|other| other.name == info.name), Some(index));
+        assert_eq!((info.build)(&Parameters::default()).name(), info.name);
+        assert!(info.parameters.iter().all(|parameter| !parameter.about.is_empty()), "{}", info.name);
+    }
+    assert!(policy::find(policy::DEFAULT).is_some());
+}
+
+#[test]
+fn remarks_say_what_stands_idle_and_what_is_missing() {
+    let case = published_case(8);
+    let problem = case.problem();
+    let placement = place(&case, policy::find("alpaserve").expect("it exists"), &Silent).expect("a plan");
+    let mut placement = placement.windows.0[0].placement.clone();
+    placement.groups.iter_mut().for_each(|group| group.models.clear());
+    placement.groups.truncate(1);
+    let remarks = notes::remarks(&problem, &PlacementWindows::fixed(placement)).join("\n");
+    assert!(remarks.contains("1 group holds no model"), "{remarks}");
+    assert!(remarks.contains("(100.0 %) are refused"), "{remarks}");
+}
