@@ -1,0 +1,147 @@
+//! What to load: a directory in Hugging Face's layout, or a preset.
+
+use crate::models::{Config, ConfigError, StopTokens};
+use crate::preset::{preset, preset_names};
+use crate::tokenizer::{FallbackTokens, FileTokenizer};
+use crate::weights::{Files, Random, Source, WeightsError};
+use serde::Deserialize;
+use statmux_core::Seed;
+use statmux_core::backend::Text;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// A directory with `config.json`, `model.safetensors` (or its index and parts) and perhaps `tokenizer.json`.
+    Directory(PathBuf),
+    /// A published shape with weights drawn from a seed.
+    Preset {
+        /// One of [`preset_names`].
+        name: String,
+        /// Where the weights come from.
+        seed: Seed,
+    },
+}
+
+/// Why a model cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum SourceError {
+    #[error("there is neither a directory nor a preset \"{name}\"; presets are {}", preset_names().collect::<Vec<_>>().join(", "))]
+    Unknown { name: String },
+    #[error("cannot read {}", .path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot use {}", .path.display())]
+    Config {
+        path: PathBuf,
+        #[source]
+        cause: ConfigError,
+    },
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error("cannot use {}: {reason}", .path.display())]
+    Tokenizer { path: PathBuf, reason: String },
+}
+
+/// How an encoder's token vectors become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first of them.
+    First,
+}
+
+/// A model whose files have been opened, and nothing loaded yet.
+pub(crate) struct OpenedModel {
+    pub(crate) config: Config,
+    pub(crate) weights: Box<dyn Source>,
+    pub(crate) text: Option<Arc<dyn Text>>,
+    pub(crate) pooling: Pooling,
+    pub(crate) stop_tokens: Vec<u32>,
+}
+
+impl ModelSource {
+    /// Takes `text` for a directory if there is one, else for the name of a preset with weights from `seed`.
+    pub fn parse(text: &str, seed: Seed) -> Result<Self, SourceError> {
+        if Path::new(text).is_dir() {
+            return Ok(Self::Directory(text.into()));
+        }
+        match preset(text) {
+            Some(_) => Ok(Self::Preset { name: text.to_owned(), seed }),
+            None => Err(SourceError::Unknown { name: text.to_owned() }),
+        }
+    }
+
+    /// Reads configuration, headers and tokenizer.
+    pub(crate) fn open(&self) -> Result<OpenedModel, SourceError> {
+        match self {
+            Self::Preset { name, seed } => {
+                let config = preset(name).ok_or_else(|| SourceError::Unknown { name: name.clone() })?;
+                Ok(OpenedModel {
+                    weights: Box::new(Random::new(seed.stream(name))),
+                    text: Some(Arc::new(FallbackTokens { ends: !config.is_decoder() })),
+                    pooling: Pooling::Mean,
+                    stop_tokens: config.stop_tokens(),
+                    config,
+                })
+            }
+            Self::Directory(directory) => open_directory(directory),
+        }
+    }
+}
+
+fn open_directory(directory: &Path) -> Result<OpenedModel, SourceError> {
+    let path = directory.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|cause| SourceError::Io { path: path.clone(), cause })?;
+    let config = Config::from_json(&text).map_err(|cause| SourceError::Config { path, cause })?;
+    let path = directory.join("tokenizer.json");
+    let text: Option<Arc<dyn Text>> = if path.is_file() {
+        let tokenizer = FileTokenizer::open(&path);
+        Some(Arc::new(tokenizer.map_err(|reason| SourceError::Tokenizer { path, reason })?))
+    } else {
+        None
+    };
+    let pooling: PoolingFile = optional(&directory.join("1_Pooling").join("config.json"))?;
+    let generation: GenerationFile = optional(&directory.join("generation_config.json"))?;
+    let mut stop_tokens = config.stop_tokens();
+    stop_tokens.extend(generation.eos_token_id.tokens());
+    Ok(OpenedModel {
+        weights: Box::new(Files::open(directory)?),
+        text,
+        pooling: if pooling.pooling_mode_cls_token { Pooling::First } else { Pooling::Mean },
+        stop_tokens,
+        config,
+    })
+}
+
+/// What sentence encoders say of pooling.
+#[derive(Default, Deserialize)]
+struct PoolingFile {
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
+}
+
+/// What decoders say besides `config.json`.
+#[derive(Default, Deserialize)]
+struct GenerationFile {
+    #[serde(default)]
+    eos_token_id: StopTokens,
+}
+
+/// Reads a JSON file if there is one.
+fn optional<T: Default + for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SourceError> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| SourceError::Config { path: path.to_owned(), cause: error.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(cause) => Err(SourceError::Io { path: path.to_owned(), cause }),
+    }
+}

@@ -1,0 +1,108 @@
+//! Text to tokens and back.
+
+use statmux_core::backend::{BackendError, Text};
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+/// A `tokenizer.json`.
+pub(crate) struct FileTokenizer(Tokenizer);
+
+impl FileTokenizer {
+    /// Reads the file; the reason as text if it cannot be used.
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let mut tokenizer = Tokenizer::from_file(path).map_err(|error| error.to_string())?;
+        // Files of sentence encoders often ask for padding and cutting; batches here are packed, and texts that
+        // are too long are refused rather than cut.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
+        Ok(Self(tokenizer))
+    }
+}
+
+impl Text for FileTokenizer {
+    fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
+        let encoding = self.0.encode(text, true).map_err(|error| refused(&*error))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
+        self.0.decode(tokens, true).map_err(|error| refused(&*error))
+    }
+}
+
+fn refused(error: &dyn std::error::Error) -> BackendError {
+    BackendError::BadInput { reason: format!("the tokenizer refuses the text: {error}") }
+}
+
+/// The tokens of presets, which have weights from a seed and so no words of their own: a token for each byte.
+///
+/// Encoders' texts stand between [`START`](Self::START) and [`END`](Self::END), decoders' prompts after
+/// [`START`](Self::START).
+pub(crate) struct FallbackTokens {
+    pub(crate) ends: bool,
+}
+
+impl FallbackTokens {
+    const START: u32 = 1;
+    pub(crate) const END: u32 = 2;
+    /// The token of byte 0; those below are special.
+    const FIRST_BYTE: u32 = 4;
+    /// How many tokens have a meaning. Above are those only a model can say: made-up words.
+    pub(crate) const COUNT: u32 = Self::FIRST_BYTE + 256;
+}
+
+impl Text for FallbackTokens {
+    fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
+        let bytes = text.bytes().map(|byte| Self::FIRST_BYTE + u32::from(byte));
+        let end = self.ends.then_some(Self::END);
+        Ok(std::iter::once(Self::START).chain(bytes).chain(end).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
+        let mut bytes = Vec::new();
+        for &token in tokens {
+            match token {
+                0..Self::FIRST_BYTE => {}
+                Self::FIRST_BYTE..Self::COUNT => bytes.push((token - Self::FIRST_BYTE) as u8),
+                _ => bytes.extend(word(token - Self::COUNT)),
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// A space and a pronounceable word for any number.
+fn word(mut number: u32) -> Vec<u8> {
+    const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
+    const VOWELS: &[u8; 5] = b"aeiou";
+    let mut word = vec![b' '];
+    loop {
+        word.push(CONSONANTS[number as usize % 16]);
+        number /= 16;
+        word.push(VOWELS[number as usize % 5]);
+        number /= 5;
+        if number == 0 {
+            return word;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_text_comes_back(text in ".*", ends: bool) {
+            let tokens = FallbackTokens { ends }.encode(&text).expect("bytes have tokens");
+            prop_assert!(tokens.iter().all(|&token| token < FallbackTokens::COUNT));
+            prop_assert_eq!(FallbackTokens { ends }.decode(&tokens).expect("tokens have bytes"), text);
+        }
+
+        #[test]
+        fn every_token_has_a_text(tokens: Vec<u32>) {
+            FallbackTokens { ends: false }.decode(&tokens).expect("never fails");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Runs whole batches through all stages of a group, as the server would, on one thread.
+
+use statmux_candle::{CandleBackend, CandleStage, DeviceKind, DeviceSpec, Flow, ModelChoice};
+use statmux_core::backend::{Backend, BackendError, Finish, Generate, Input, Output, Sampling, Stage, StagePlan, Step};
+use statmux_core::{Bytes, DeviceId, GroupId, ModelId, ParallelConfig};
+
+/// `count` virtual devices of the given memory.
+pub(crate) fn devices(count: u32, memory: Bytes) -> Vec<DeviceSpec> {
+    vec![DeviceSpec { kind: DeviceKind::Cpu, memory }; count as usize]
+}
+
+/// A backend with enough devices for `config`, and one model.
+pub(crate) fn backend(choice: &ModelChoice, config: ParallelConfig) -> CandleBackend {
+    let devices = devices(config.devices(), Bytes::from_gib(4));
+    CandleBackend::new(&devices, std::slice::from_ref(choice)).expect("the model exists")
+}
+
+/// The plan of stage `stage` of a group that holds all of `models`.
+pub(crate) fn plan(config: ParallelConfig, stage: u32, models: u32) -> StagePlan {
+    StagePlan {
+        group: GroupId(0),
+        config,
+        stage,
+        devices: (stage * config.op..(stage + 1) * config.op).map(DeviceId).collect(),
+        models: (0..models).map(ModelId).collect(),
+    }
+}
+
+/// All stages of a group with the backend's first model.
+pub(crate) fn open(backend: &CandleBackend, config: ParallelConfig) -> Result<Vec<CandleStage>, BackendError> {
+    (0..config.pp).map(|stage| backend.open(&plan(config, stage, 1))).collect()
+}
+
+/// Runs `flow` to its end; also gives back, for each input, the tokens that were shown on the way.
+pub(crate) fn finish(stages: &mut [CandleStage], mut flow: Flow) -> Result<(Vec<Output>, Vec<Vec<u32>>), BackendError> {
+    let mut shown: Vec<Vec<u32>> = Vec::new();
+    let mut stage = 0;
+    loop {
+        match stages[stage].run(flow)? {
+            Step::Next(next) => {
+                flow = next;
+                stage += 1;
+            }
+            Step::Again { flow: next, tokens } => {
+                flow = next;
+                stage = 0;
+                shown.resize(tokens.len(), Vec::new());
+                for (shown, token) in shown.iter_mut().zip(tokens) {
+                    shown.extend(token);
+                }
+            }
+            Step::Done(outputs) => return Ok((outputs, shown)),
+        }
+    }
+}
+
+/// What `inputs` give in one batch.
+pub(crate) fn answer(choice: &ModelChoice, config: ParallelConfig, inputs: Vec<Input>) -> Vec<Output> {
+    let backend = backend(choice, config);
+    let mut stages = open(&backend, config).expect("the model fits");
+    let flow = backend.start(ModelId(0), inputs).expect("the inputs are good");
+    finish(&mut stages, flow).expect("nothing fails").0
+}
+
+/// Some tokens that depend on `salt`.
+pub(crate) fn tokens(count: u32, salt: u32) -> Vec<u32> {
+    (0..count).map(|i| 4 + (i * 37 + salt * 101 + i * i * 7) % 256).collect()
+}
+
+/// A continuation without stop tokens of its own.
+pub(crate) fn generate(prompt: Vec<u32>, max_new_tokens: u32, sampling: Sampling) -> Input {
+    Input::Generate(Generate { tokens: prompt, max_new_tokens, stop_tokens: Vec::new(), sampling })
+}
+
+/// The tokens of a continuation.
+pub(crate) fn generated(output: &Output) -> (&[u32], Finish) {
+    match output {
+        Output::Generated { tokens, finish } => (tokens, *finish),
+        other => panic!("not generated: {other:?}"),
+    }
+}
+
+/// The largest difference between two outputs of the same kind.
+pub(crate) fn difference(a: &Output, b: &Output) -> f32 {
+    let vectors = |a: &[f32], b: &[f32]| {
+        assert_eq!(a.len(), b.len());
+        // A not-a-number must not pass for a small difference.
+        a.iter().zip(b).map(|(a, b)| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() }).fold(0.0, f32::max)
+    };
+    match (a, b) {
+        (Output::Embedding(a), Output::Embedding(b)) => vectors(a, b),
+        (Output::MaskedLogits(a), Output::MaskedLogits(b)) => {
+            assert_eq!(a.len(), b.len());
+            a.iter().zip(b).map(|(a, b)| vectors(a, b)).fold(0.0, f32::max)
+        }
+        _ => panic!("different kinds of output"),
+    }
+}
