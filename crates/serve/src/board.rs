@@ -1,0 +1,133 @@
+//! What the server shows of itself: counters that its threads write and `/metrics` reads.
+
+use statmux_core::backend::BackendError;
+use statmux_core::{Bytes, GroupId, Span, Time};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// The state of all groups and stages.
+#[derive(Debug)]
+pub struct Board {
+    /// By group.
+    pub groups: Vec<GroupBoard>,
+    /// By model: requests that wait for a first stage.
+    pub waiting: Vec<AtomicI64>,
+}
+
+/// The state of one group.
+#[derive(Debug)]
+pub struct GroupBoard {
+    /// Whether it takes work.
+    pub up: AtomicBool,
+    /// Whether it was given up for good.
+    pub taken_out: AtomicBool,
+    /// How often it was started again.
+    pub restarts: AtomicU64,
+    /// Batches inside.
+    pub running: AtomicI64,
+    /// By stage.
+    pub stages: Vec<StageBoard>,
+    /// Why it was last lost.
+    pub last_failure: Mutex<Option<String>>,
+}
+
+/// The state of one stage.
+#[derive(Debug)]
+pub struct StageBoard {
+    /// Time spent computing, in nanoseconds.
+    pub busy_ns: AtomicU64,
+    /// What the profile predicted for the same batches, in nanoseconds.
+    pub predicted_ns: AtomicU64,
+    /// Laps run.
+    pub laps: AtomicU64,
+    /// Memory in use on its fullest device, in bytes.
+    pub memory: AtomicU64,
+    /// Share of the last second spent computing, in millionths.
+    pub utilisation_ppm: AtomicU64,
+    /// When what it does now counts as hung, in nanoseconds of the server's clock; `u64::MAX` while it waits.
+    pub(crate) hung_at: AtomicU64,
+}
+
+impl Board {
+    /// A board for groups with the given numbers of stages, and for so many models.
+    pub fn new(stages: impl IntoIterator<Item = usize>, models: usize) -> Self {
+        Self {
+            groups: stages.into_iter().map(GroupBoard::new).collect(),
+            waiting: (0..models).map(|_| AtomicI64::new(0)).collect(),
+        }
+    }
+
+    /// The state of `group`.
+    pub fn group(&self, group: GroupId) -> &GroupBoard {
+        &self.groups[group.index()]
+    }
+}
+
+impl GroupBoard {
+    fn new(stages: usize) -> Self {
+        Self {
+            up: AtomicBool::new(false),
+            taken_out: AtomicBool::new(false),
+            restarts: AtomicU64::new(0),
+            running: AtomicI64::new(0),
+            stages: (0..stages).map(|_| StageBoard::new()).collect(),
+            last_failure: Mutex::new(None),
+        }
+    }
+
+    /// One word for its state: `up`, `restarting` or `taken_out`.
+    pub fn state(&self) -> &'static str {
+        match (self.up.load(Relaxed), self.taken_out.load(Relaxed)) {
+            (true, _) => "up",
+            (false, false) => "restarting",
+            (false, true) => "taken_out",
+        }
+    }
+
+    pub(crate) fn note_failure(&self, failure: &BackendError) {
+        *self.last_failure.lock().expect("nobody panics while holding it") = Some(chain(failure));
+    }
+}
+
+impl StageBoard {
+    fn new() -> Self {
+        Self {
+            busy_ns: AtomicU64::new(0),
+            predicted_ns: AtomicU64::new(0),
+            laps: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            utilisation_ppm: AtomicU64::new(0),
+            hung_at: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    pub(crate) fn opened(&self, memory: Bytes) {
+        self.hung_at.store(u64::MAX, Relaxed);
+        self.memory.store(memory.get(), Relaxed);
+    }
+
+    pub(crate) fn begin(&self, hung_at: Time) {
+        self.hung_at.store(hung_at.nanos(), Relaxed);
+    }
+
+    pub(crate) fn end(&self, busy: Span, memory: Bytes) {
+        self.opened(memory);
+        self.busy_ns.fetch_add(busy.nanos(), Relaxed);
+        self.laps.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn is_hung(&self, now: Time) -> bool {
+        self.hung_at.load(Relaxed) < now.nanos()
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,238 @@
+//! The serving engine: driver, supervisor and groups, without HTTP.
+
+use crate::board::Board;
+use crate::clock::{Clock, sharpen_timers};
+use crate::driver::drive;
+use crate::gateway::{Check, Gateway, ServedModel};
+use crate::group::supervisor::{Notice, Supervision, Supervisor};
+use crate::ledger::{Ledger, Message};
+use crate::statistics::Statistics;
+use statmux_core::backend::{Backend, BackendError};
+use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
+use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
+use statmux_sched::{AnyDiscipline, EventLog, Machine, Scheduler, Settings, StageTimes, TimesError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// What is served from where.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The devices.
+    pub cluster: Cluster,
+    /// The models, by id.
+    pub models: Vec<ModelSpec>,
+    /// What is loaded where.
+    pub placement: Placement,
+}
+
+/// How it is served.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EngineSettings {
+    /// What the scheduler is told.
+    pub scheduler: Settings,
+    /// Every predicted stage latency is the profile's times `1 + stage_penalty * pp`.
+    pub stage_penalty: f64,
+    /// When groups count as lost, and what is done about it.
+    pub supervision: Supervision,
+    /// The most requests inside at once; more are refused.
+    pub concurrency: usize,
+    /// Whether all events are noted, to be replayed later; memory grows with every request.
+    pub record: bool,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            scheduler: Settings::default(),
+            stage_penalty: 0.0,
+            supervision: Supervision::default(),
+            concurrency: 65_536,
+            record: false,
+        }
+    }
+}
+
+/// Why an engine could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The cluster cannot hold the placement.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The placement names a configuration without a profile.
+    #[error(transparent)]
+    Times(#[from] TimesError),
+    /// The backend does not know a model.
+    #[error("the backend cannot serve {model}")]
+    Model {
+        /// Which.
+        model: String,
+        /// Why.
+        #[source]
+        cause: BackendError,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// Not one group could be started.
+    #[error("no group could be started; the last failure: {reason}")]
+    NoGroup {
+        /// Why the last one failed.
+        reason: String,
+    },
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
+    gateway: Arc<Gateway>,
+    driver: SyncSender<Message>,
+    supervisor: Sender<Notice>,
+    driver_thread: JoinHandle<EventLog>,
+    supervisor_thread: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Starts the groups of `deployment` on `backend`; returns when each is up or given up.
+    ///
+    /// # Errors
+    /// If the placement cannot be carried out, or no group could be started.
+    pub fn start<B: Backend + 'static>(
+        backend: Arc<B>,
+        deployment: Deployment,
+        settings: EngineSettings,
+    ) -> Result<Self, StartError> {
+        let Deployment { cluster, models, placement } = deployment;
+        let max_batch = settings.scheduler.max_batch;
+        placement.check(&cluster, &models, max_batch)?;
+        let times = Arc::new(StageTimes::new(&placement, &cluster, &models, settings.stage_penalty, max_batch)?);
+        let served = served_models(&*backend, &models, &placement, &times)?;
+        let clock = Clock::start();
+        let board = Arc::new(Board::new(placement.groups.iter().map(|g| g.config.pp as usize), models.len()));
+        let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+        let statistics = Arc::new(Statistics::new(&names, placement.groups.clone(), Arc::clone(&board)));
+        let inside = Arc::new(AtomicUsize::new(0));
+        // Each request sends at most two messages; stages send few, and may wait.
+        let (driver, inbox) = sync_channel(2 * settings.concurrency + 1024);
+        let (notices, supervisor_inbox) = channel();
+
+        let mut ledger =
+            Ledger::new(Arc::clone(&times), Arc::clone(&board), Arc::clone(&statistics), Arc::clone(&inside));
+        let scheduler = scheduler(settings.scheduler, (*times).clone());
+        // Groups are down until their weights are loaded.
+        for group in 0..placement.groups.len() {
+            let message = Message::Lost { group: GroupId::from_index(group) };
+            driver.send(message).expect("the inbox is open, and larger than the number of groups");
+        }
+        let driver_thread = spawn("driver", move || {
+            sharpen_timers();
+            let mut log = EventLog::default();
+            drive(scheduler, &inbox, clock, &mut ledger, settings.record.then_some(&mut log));
+            log
+        })?;
+        let supervisor = Supervisor {
+            backend: Arc::clone(&backend),
+            placement: placement.groups.clone(),
+            times,
+            board: Arc::clone(&board),
+            driver: driver.clone(),
+            own: notices.clone(),
+            clock,
+            supervision: settings.supervision,
+        };
+        let supervisor_thread = spawn("supervisor", move || supervisor.supervise(&supervisor_inbox))?;
+        let check: Check = Box::new(move |model, input| backend.start(model, vec![input]).map(drop));
+        let gateway = Gateway {
+            driver: driver.clone(),
+            clock,
+            by_name: served.iter().map(|model| (model.name.clone(), model.id)).collect(),
+            models: served,
+            placement,
+            check,
+            board,
+            statistics,
+            inside,
+            concurrency: settings.concurrency,
+            draining: AtomicBool::new(false),
+            next_id: AtomicU64::new(0),
+        };
+        let engine = Self { gateway: Arc::new(gateway), driver, supervisor: notices, driver_thread, supervisor_thread };
+        match engine.wait_until_settled() {
+            Ok(()) => Ok(engine),
+            Err(error) => {
+                engine.stop();
+                Err(error)
+            }
+        }
+    }
+
+    /// The way in.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Stops the groups and the driver, and returns the record of events (empty unless asked for). Whatever is
+    /// still inside is refused: drain first.
+    pub fn stop(self) -> EventLog {
+        self.gateway.drain();
+        let _ = self.supervisor.send(Notice::Stop);
+        self.supervisor_thread.join().expect("the supervisor does not panic");
+        let _ = self.driver.send(Message::Stop);
+        self.driver_thread.join().expect("the driver does not panic")
+    }
+
+    fn wait_until_settled(&self) -> Result<(), StartError> {
+        let groups = &self.gateway.board().groups;
+        while groups.iter().any(|group| !group.up.load(Relaxed) && !group.taken_out.load(Relaxed)) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if groups.is_empty() || groups.iter().any(|group| group.up.load(Relaxed)) {
+            return Ok(());
+        }
+        let failures = groups.iter().filter_map(|g| g.last_failure.lock().expect("never poisoned").clone());
+        Err(StartError::NoGroup { reason: failures.last().unwrap_or_default() })
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
+}
+
+/// The scheduler with these settings, generic where it decides.
+pub fn scheduler(settings: Settings, times: StageTimes) -> Box<dyn Scheduler + Send> {
+    match settings.discipline {
+        AnyDiscipline::Fcfs => Box::new(Machine::new(Fcfs, settings, times)),
+        AnyDiscipline::Edf => Box::new(Machine::new(Edf, settings, times)),
+        AnyDiscipline::LeastSlack => Box::new(Machine::new(LeastSlack, settings, times)),
+    }
+}
+
+fn served_models(
+    backend: &impl Backend,
+    models: &[ModelSpec],
+    placement: &Placement,
+    times: &StageTimes,
+) -> Result<Vec<ServedModel>, StartError> {
+    let holders = placement.holders(models.len());
+    let served = models.iter().zip(holders).enumerate().map(|(index, (spec, holders))| {
+        let id = ModelId::from_index(index);
+        let unknown = |cause| StartError::Model { model: spec.name.clone(), cause };
+        let latencies = holders.iter().filter_map(|&group| times.spans(group, id, 1));
+        Ok(ServedModel {
+            id,
+            name: spec.name.clone(),
+            slo: spec.slo_seconds().and_then(Span::from_seconds).unwrap_or(Span::MAX),
+            card: backend.card(id).map_err(unknown)?,
+            text: backend.text(id).map_err(unknown)?,
+            idle_latency: latencies.map(|spans| spans.iter().copied().sum()).min(),
+            holders,
+        })
+    });
+    served.collect()
+}

@@ -1,0 +1,218 @@
+//! How clients reach the driver: requests in, answers out, never blocking.
+
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::ledger::Message;
+use crate::request::{Answer, Cause, Refusal, Reply, Submission};
+use crate::statistics::Statistics;
+use statmux_core::backend::{BackendError, Input, ModelCard, Text};
+use statmux_core::{GroupId, ModelId, Placement, RequestId, Span, Time};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
+use tokio::sync::{mpsc, oneshot};
+
+/// A model as clients see it.
+#[derive(Clone)]
+pub struct ServedModel {
+    /// Its id.
+    pub id: ModelId,
+    /// Its name.
+    pub name: String,
+    /// The latency promised; [`Span::MAX`] for none.
+    pub slo: Span,
+    /// What may be asked of it.
+    pub card: ModelCard,
+    /// Its tokenizer, if it has one.
+    pub text: Option<Arc<dyn Text>>,
+    /// Its latency on the fastest group that holds it, alone and as profiled; absent where none does.
+    pub idle_latency: Option<Span>,
+    /// The groups that hold it.
+    pub holders: Vec<GroupId>,
+}
+
+/// What a client asks.
+#[derive(Debug)]
+pub struct Question {
+    /// Of which model.
+    pub model: ModelId,
+    /// The payload.
+    pub input: Input,
+    /// When the request reached the server.
+    pub arrived: Time,
+    /// The latency asked for; the model's SLO applies where it is shorter.
+    pub deadline: Option<Span>,
+    /// Whether tokens are wanted as they come.
+    pub streams: bool,
+}
+
+/// Checks a request without running it.
+pub(crate) type Check = Box<dyn Fn(ModelId, Input) -> Result<(), BackendError> + Send + Sync>;
+
+/// The way in. Shared by all connections.
+pub struct Gateway {
+    pub(crate) driver: SyncSender<Message>,
+    pub(crate) clock: Clock,
+    pub(crate) models: Vec<ServedModel>,
+    pub(crate) by_name: HashMap<String, ModelId>,
+    pub(crate) placement: Placement,
+    pub(crate) check: Check,
+    pub(crate) board: Arc<Board>,
+    pub(crate) statistics: Arc<Statistics>,
+    pub(crate) inside: Arc<AtomicUsize>,
+    pub(crate) concurrency: usize,
+    pub(crate) draining: AtomicBool,
+    pub(crate) next_id: AtomicU64,
+}
+
+/// A request that was taken in. Dropping it unanswered cancels the request, if it has not started.
+#[derive(Debug)]
+pub struct Pending {
+    answer: oneshot::Receiver<Result<Answer, Refusal>>,
+    /// Tokens as they come, if asked for.
+    pub tokens: Option<mpsc::UnboundedReceiver<u32>>,
+    cancel: Cancel,
+}
+
+/// Tells the driver that nobody waits any more.
+#[derive(Debug)]
+struct Cancel {
+    id: RequestId,
+    driver: SyncSender<Message>,
+    answered: bool,
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        if !self.answered {
+            // Where the inbox is full, the request runs for nobody; that is all.
+            let _ = self.driver.try_send(Message::Cancel(self.id));
+        }
+    }
+}
+
+impl Pending {
+    /// The one answer.
+    pub async fn answer(&mut self) -> Result<Answer, Refusal> {
+        let answer = (&mut self.answer).await;
+        self.cancel.answered = true;
+        // The driver is gone only when the server stops.
+        answer.unwrap_or_else(|_| Err(Refusal::new(Cause::Draining)))
+    }
+
+    /// The next token, or the answer when there are no more. Only for requests that stream.
+    pub async fn next(&mut self) -> Event {
+        if let Some(tokens) = &mut self.tokens
+            && let Some(token) = tokens.recv().await
+        {
+            return Event::Token(token);
+        }
+        Event::Answer(Box::new(self.answer().await))
+    }
+}
+
+/// What comes back from a request that streams.
+#[derive(Debug)]
+pub enum Event {
+    /// One more token.
+    Token(u32),
+    /// The end.
+    Answer(Box<Result<Answer, Refusal>>),
+}
+
+impl Gateway {
+    /// Takes a question in, or refuses it at once.
+    ///
+    /// # Errors
+    /// Where the payload is wrong, the server is full or about to stop. What the scheduler refuses comes as the
+    /// answer.
+    pub fn submit(&self, question: Question) -> Result<Pending, Refusal> {
+        let Question { model, input, arrived, deadline, streams } = question;
+        let refuse = |cause| {
+            self.statistics.refused(model, &cause);
+            Err(Refusal::new(cause))
+        };
+        if self.draining.load(Relaxed) {
+            return refuse(Cause::Draining);
+        }
+        if let Err(error) = (self.check)(model, input.clone()) {
+            return refuse(Cause::Backend(Arc::new(error)));
+        }
+        if self.inside.fetch_add(1, Relaxed) >= self.concurrency {
+            self.inside.fetch_sub(1, Relaxed);
+            return refuse(Cause::Overloaded);
+        }
+        let id = RequestId(self.next_id.fetch_add(1, Relaxed));
+        let (sender, answer) = oneshot::channel();
+        let (token_sender, tokens) = if streams { Some(mpsc::unbounded_channel()).unzip() } else { (None, None) };
+        let slo = self.models[model.index()].slo.min(deadline.unwrap_or(Span::MAX));
+        let deadline = if slo == Span::MAX { Time::NEVER } else { arrived + slo };
+        let reply = Reply { answer: sender, tokens: token_sender };
+        if self.driver.try_send(Message::Submit(Submission { id, model, input, arrived, deadline, reply })).is_err() {
+            self.inside.fetch_sub(1, Relaxed);
+            return refuse(Cause::Overloaded);
+        }
+        let cancel = Cancel { id, driver: self.driver.clone(), answered: false };
+        Ok(Pending { answer, tokens, cancel })
+    }
+
+    /// The model called `name`.
+    pub fn model(&self, name: &str) -> Option<&ServedModel> {
+        self.by_name.get(name).map(|id| &self.models[id.index()])
+    }
+
+    /// All models, by id.
+    pub fn models(&self) -> &[ServedModel] {
+        &self.models
+    }
+
+    /// What is loaded where.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The state of groups and stages.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// All metrics.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// The server's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Requests inside.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Relaxed)
+    }
+
+    /// Whether some group holds `model` and is up.
+    pub fn is_ready(&self, model: &ServedModel) -> bool {
+        model.holders.iter().any(|&group| self.board.group(group).up.load(Relaxed))
+    }
+
+    /// Takes in nothing more; what is inside runs to its end.
+    pub fn drain(&self) {
+        if !self.draining.swap(true, Relaxed) {
+            tracing::info!(inside = self.inside(), "draining");
+        }
+    }
+
+    /// Whether nothing more is taken in.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("inside", &self.inside()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! For operators: metrics, what is loaded where, draining.
+
+use crate::http::Front;
+use crate::http::ask::respond;
+use crate::http::openai::json;
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use utoipa::ToSchema;
+
+/// What is loaded where, and how it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PlacementBody<'a> {
+    draining: bool,
+    /// Requests inside.
+    inside: usize,
+    groups: Vec<GroupBody<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct GroupBody<'a> {
+    devices: Vec<u32>,
+    op: u32,
+    pp: u32,
+    models: Vec<&'a str>,
+    /// `up`, `restarting` or `taken_out`.
+    state: &'static str,
+    restarts: u64,
+    /// Why it was last lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<String>,
+    /// Memory in use on the fullest device of each stage.
+    stage_memory_bytes: Vec<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct DrainBody {
+    draining: bool,
+    /// Requests inside.
+    inside: usize,
+}
+
+/// Metrics for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, content_type = "text/plain", body = String)))]
+pub(super) async fn metrics(State(front): State<Arc<Front>>) -> Response {
+    let text = front.gateway.statistics().text();
+    respond(text.into_bytes(), "application/openmetrics-text; version=1.0.0; charset=utf-8", &[])
+}
+
+/// What is loaded where, and how it is.
+#[utoipa::path(get, path = "/admin/placement", tag = "Operation", responses((status = 200, body = PlacementBody)))]
+pub(super) async fn placement(State(front): State<Arc<Front>>) -> Response {
+    let gateway = &front.gateway;
+    let models = gateway.models();
+    let groups = gateway.placement().groups.iter().zip(&gateway.board().groups).map(|(group, board)| GroupBody {
+        devices: group.devices.iter().map(|device| device.0).collect(),
+        op: group.config.op,
+        pp: group.config.pp,
+        models: group.models.iter().map(|model| models[model.index()].name.as_str()).collect(),
+        state: board.state(),
+        restarts: board.restarts.load(Relaxed),
+        last_failure: board.last_failure.lock().expect("nobody panics while holding it").clone(),
+        stage_memory_bytes: board.stages.iter().map(|stage| stage.memory.load(Relaxed)).collect(),
+    });
+    let body = PlacementBody { draining: gateway.is_draining(), inside: gateway.inside(), groups: groups.collect() };
+    respond(json(&body), "application/json", &[])
+}
+
+/// Takes in nothing more; what is inside runs to its end.
+#[utoipa::path(post, path = "/admin/drain", tag = "Operation", responses((status = 200, body = DrainBody)))]
+pub(super) async fn drain(State(front): State<Arc<Front>>) -> Response {
+    front.gateway.drain();
+    respond(json(&DrainBody { draining: true, inside: front.gateway.inside() }), "application/json", &[])
+}

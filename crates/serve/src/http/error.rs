@@ -1,0 +1,203 @@
+//! What went wrong, as status code and body.
+//!
+//! Bodies have the shape that OpenAI clients know, with figures for machines: `reason`, and for rejections
+//! `predicted_ms`, `deadline_ms` and `retry_after_ms`. On `/v2` paths, `error` is the message alone, as the Open
+//! Inference Protocol says, and the figures stand beside it.
+
+use crate::gateway::ServedModel;
+use crate::request::{Cause, Refusal};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use statmux_core::Span;
+use statmux_core::backend::{BackendError, Fault};
+use utoipa::ToSchema;
+
+/// A request that ends in an error.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    /// Boxed: results are small where all goes well.
+    detail: Box<ErrorDetail>,
+}
+
+/// The body of an error.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    error: Box<ErrorDetail>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorDetail {
+    /// For people.
+    message: String,
+    /// The family: `invalid_request_error`, `authentication_error`, `rate_limit_error` or `server_error`.
+    r#type: &'static str,
+    /// The field of the request that is to blame.
+    param: Option<&'static str>,
+    /// The same as `reason`, where OpenAI clients look for it.
+    code: &'static str,
+    /// For machines: `too_late`, `queue_full`, `no_replica`, `group_lost`, `draining`, `overloaded`, ...
+    reason: &'static str,
+    /// The latency that was predicted, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_ms: Option<f64>,
+    /// The latency that was allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<f64>,
+    /// After how long another try may succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<f64>,
+}
+
+/// The body of an error on `/v2` paths.
+#[derive(Serialize)]
+struct ProtocolErrorBody<'a> {
+    error: &'a str,
+    #[serde(flatten)]
+    detail: &'a ErrorDetail,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        let kind = match status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        let detail = ErrorDetail {
+            message: message.into(),
+            r#type: kind,
+            param: None,
+            code: reason,
+            reason,
+            predicted_ms: None,
+            deadline_ms: None,
+            retry_after_ms: None,
+        };
+        Self { status, detail: Box::new(detail) }
+    }
+
+    /// A request that will fail again: `param` is to blame.
+    pub(crate) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+        error.detail.param = Some(param);
+        error
+    }
+
+    /// A body that is not what it should be.
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", message)
+    }
+
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than the {limit} bytes allowed");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    pub(crate) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time")
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let message = "this server asks for a key: send `Authorization: Bearer KEY`";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    pub(crate) fn unknown_model(name: &str) -> Self {
+        let mut error =
+            Self::new(StatusCode::NOT_FOUND, "model_not_found", format!("there is no model `{name}`; see /v1/models"));
+        error.detail.param = Some("model");
+        error
+    }
+
+    /// A request that the backend refuses.
+    pub(crate) fn backend(error: &BackendError) -> Self {
+        let (status, reason) = match error.fault() {
+            Fault::Request => (StatusCode::BAD_REQUEST, "bad_input"),
+            Fault::Capacity => (StatusCode::SERVICE_UNAVAILABLE, "out_of_memory"),
+            Fault::Setup | Fault::Stage => (StatusCode::INTERNAL_SERVER_ERROR, "backend_failed"),
+        };
+        Self::new(status, reason, crate::board::chain(error))
+    }
+
+    /// What `model`'s scheduler or gateway refused.
+    pub(crate) fn refused(model: &ServedModel, refusal: &Refusal) -> Self {
+        let status = match &refusal.cause {
+            Cause::TooLate | Cause::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            Cause::NoReplica | Cause::GroupLost | Cause::Draining | Cause::Overloaded | Cause::Cancelled => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Cause::Backend(error) => return Self::backend(error),
+        };
+        let mut error = Self::new(status, refusal.cause.name(), format!("{}: {refusal}", model.name));
+        let retry = refusal.retry_after.or_else(|| retry_after(model, refusal));
+        error.detail.predicted_ms = refusal.predicted.map(milliseconds);
+        error.detail.deadline_ms = refusal.deadline.map(milliseconds);
+        error.detail.retry_after_ms = retry.map(milliseconds);
+        error
+    }
+
+    /// The response in the form of the Open Inference Protocol.
+    pub(crate) fn into_protocol_response(self) -> Response {
+        let body = serde_json::to_vec(&ProtocolErrorBody { error: &self.detail.message, detail: &self.detail });
+        self.respond(body.expect("plain data serialises"))
+    }
+
+    /// Its body, for where a status comes too late.
+    pub(crate) fn json(self) -> String {
+        serde_json::to_string(&ErrorBody { error: self.detail }).expect("plain data serialises")
+    }
+
+    fn respond(self, body: Vec<u8>) -> Response {
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(retry_ms) = self.detail.retry_after_ms {
+            // The header counts in whole seconds.
+            headers.insert(RETRY_AFTER, HeaderValue::from((retry_ms / 1000.0).ceil().max(1.0) as u64));
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&ErrorBody { error: self.detail.clone() });
+        self.respond(body.expect("plain data serialises"))
+    }
+}
+
+/// When another try may succeed: when the queue that was in the way is gone; for a deadline that even an idle
+/// group would miss, never.
+fn retry_after(model: &ServedModel, refusal: &Refusal) -> Option<Span> {
+    let idle = model.idle_latency?;
+    match (&refusal.cause, refusal.predicted, refusal.deadline) {
+        (Cause::TooLate, Some(predicted), Some(deadline)) => {
+            (idle <= deadline).then(|| predicted.saturating_sub(deadline))
+        }
+        (Cause::QueueFull | Cause::Overloaded, ..) => Some(idle),
+        (Cause::NoReplica | Cause::GroupLost, ..) => Some(Span::from_millis(1_000)),
+        _ => None,
+    }
+}
+
+fn milliseconds(span: Span) -> f64 {
+    span.nanos() as f64 / 1e6
+}
+
+pub(crate) async fn no_such_path(uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_such_path",
+        format!("there is nothing at {}; see /openapi.json", uri.path()),
+    )
+}
+
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not answer {method}; see /openapi.json", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message)
+}

@@ -1,0 +1,166 @@
+//! Connections: accepted, limited, encrypted, and closed when the server stops.
+
+use crate::http::{Front, router};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// How long connections may take to close once all requests are answered.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// What clients beyond the limit of connections read.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file is not what it should be.
+    #[error("cannot read {what}")]
+    Pem {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        cause: tokio_rustls::rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not fit.
+    #[error("cannot use the certificate and its key")]
+    Pair(#[source] tokio_rustls::rustls::Error),
+}
+
+/// TLS with the certificates and the key in the given PEM texts.
+///
+/// # Errors
+/// If they cannot be read, or do not belong together.
+pub fn tls(certificates: &[u8], key: &[u8]) -> Result<TlsAcceptor, TlsError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
+    let chain = chain.map_err(|cause| TlsError::Pem { what: "the certificate", cause })?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|cause| TlsError::Pem { what: "the key", cause })?;
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves `front` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
+/// the drain limit), and closes all connections.
+pub async fn serve(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAcceptor>, stop: impl Future<Output = ()>) {
+    let (closing, closed) = watch::channel(false);
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&front), tls, closed));
+    stop.await;
+    front.gateway.drain();
+    let limit = Instant::now() + front.settings.drain_limit;
+    while front.gateway.inside() > 0 && Instant::now() < limit {
+        sleep(Duration::from_millis(2)).await;
+    }
+    // Answers are on their way to the sockets; connections end after them.
+    let _ = closing.send(true);
+    let _ = accepting.await;
+    let open = front.gateway.statistics().connections.clone();
+    let limit = Instant::now() + FAREWELL;
+    while open.get() > 0 && Instant::now() < limit {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Waits until connections are to close.
+async fn told(closed: &mut watch::Receiver<bool>) {
+    // A sender that is gone says the same.
+    let _ = closed.wait_for(|&closed| closed).await;
+}
+
+async fn accept(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
+    let router = router(Arc::clone(&front));
+    let room = Arc::new(Semaphore::new(front.settings.connections));
+    let mut over = closed.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = told(&mut over) => return,
+        };
+        let mut socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                if !concerns_one_client(&error) {
+                    // Out of files or memory: others must end first.
+                    tracing::warn!(%error, "cannot accept connections");
+                    sleep(Duration::from_millis(50)).await;
+                }
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            // Whether the client reads it is its own affair.
+            let _ = socket.try_write(TURNED_AWAY);
+            let _ = socket.shutdown().await;
+            continue;
+        };
+        let (front, router, tls, closed) = (Arc::clone(&front), router.clone(), tls.clone(), closed.clone());
+        tokio::spawn(async move {
+            let open = front.gateway.statistics().connections.clone();
+            open.inc();
+            welcome(socket, &front, router, tls, closed).await;
+            open.dec();
+            drop(permit);
+        });
+    }
+}
+
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn welcome(
+    socket: TcpStream,
+    front: &Front,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    closed: watch::Receiver<bool>,
+) {
+    // Answers are small and wanted at once; a refusal costs latency only.
+    let _ = socket.set_nodelay(true);
+    match tls {
+        None => converse(socket, front, router, closed).await,
+        Some(tls) => match timeout(front.settings.head_timeout, tls.accept(socket)).await {
+            Ok(Ok(socket)) => converse(socket, front, router, closed).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        },
+    }
+}
+
+async fn converse<S>(socket: S, front: &Front, router: Router, mut closed: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(front.settings.head_timeout)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = told(&mut closed) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}

@@ -1,0 +1,98 @@
+//! The HTTP front: the only module that knows HTTP.
+//!
+//! [`listen`] accepts connections, [`router`] lists the paths, [`ask`] takes a parsed request through the gateway,
+//! [`error`] turns what went wrong into status codes and bodies.
+//!
+//! **Invariant:** no handler blocks, and no request reaches the gateway before its payload was checked.
+
+mod admin;
+mod ask;
+mod error;
+mod inference;
+pub mod listen;
+mod middleware;
+mod openai;
+mod openapi;
+mod tensor;
+
+use crate::gateway::Gateway;
+use axum::Router;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Limits and access of the front.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpSettings {
+    /// The largest body taken.
+    pub body_limit: usize,
+    /// How long a body may take to come in.
+    pub body_timeout: Duration,
+    /// How long a connection may take to send a whole request head, waiting for its first byte included.
+    pub head_timeout: Duration,
+    /// The most connections at once; more are turned away.
+    pub connections: usize,
+    /// How long a shutdown waits for requests inside.
+    pub drain_limit: Duration,
+    /// Keys of which clients must show one as `Authorization: Bearer KEY`; none: everybody may ask.
+    pub keys: Vec<String>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            body_limit: 8 << 20,
+            body_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(60),
+            connections: 16_384,
+            drain_limit: Duration::from_secs(60),
+            keys: Vec::new(),
+        }
+    }
+}
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct Front {
+    gateway: Arc<Gateway>,
+    settings: HttpSettings,
+    /// Seconds since 1970 at which the server started.
+    started_s: u64,
+    requests: AtomicU64,
+}
+
+impl Front {
+    /// A front for `gateway`.
+    pub fn new(gateway: Arc<Gateway>, settings: HttpSettings) -> Arc<Self> {
+        let started_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Arc::new(Self { gateway, settings, started_s, requests: AtomicU64::new(0) })
+    }
+}
+
+/// All paths.
+pub fn router(front: Arc<Front>) -> Router {
+    Router::new()
+        .route("/v1/models", get(openai::models::list))
+        .route("/v1/models/{model}", get(openai::models::one))
+        .route("/v1/embeddings", post(openai::embeddings::embed))
+        .route("/v1/completions", post(openai::completions::complete))
+        .route("/v1/chat/completions", post(openai::chat::chat))
+        .route("/v2", get(inference::server))
+        .route("/v2/health/live", get(inference::live))
+        .route("/v2/health/ready", get(inference::ready))
+        .route("/v2/models/{model}", get(inference::model))
+        .route("/v2/models/{model}/ready", get(inference::model_ready))
+        .route("/v2/models/{model}/infer", post(inference::infer))
+        .route("/v2/models/{model}/versions/{version}", get(inference::model_version))
+        .route("/v2/models/{model}/versions/{version}/ready", get(inference::model_version_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(inference::infer_version))
+        .route("/metrics", get(admin::metrics))
+        .route("/admin/placement", get(admin::placement))
+        .route("/admin/drain", post(admin::drain))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&front), middleware::around))
+        .with_state(front)
+}

@@ -1,0 +1,297 @@
+//! The world around the server's scheduler: who is owed an answer, and what runs where.
+//!
+//! **Invariant:** every request that was taken in is answered exactly once: its entry leaves `open` with the
+//! one sender of its answer.
+
+use crate::board::Board;
+use crate::driver::{Meaning, World};
+use crate::group::{Entry, Job};
+use crate::request::{Answer, Cause, Course, Refusal, Reply, Submission};
+use crate::statistics::Statistics;
+use statmux_core::backend::{BackendError, Input, Output};
+use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
+use statmux_sched::{Action, Batch, Event, Members, Reason, StageTimes};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What is sent to the driver's thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From a client.
+    Submit(Submission),
+    /// A client is gone.
+    Cancel(RequestId),
+    /// From a stage: the first one can take another batch.
+    Freed { group: GroupId, epoch: u64, batch: BatchId },
+    /// From the last stage, for batches that stream: what one lap added, by member.
+    Tokens { group: GroupId, epoch: u64, batch: BatchId, tokens: Vec<Option<u32>> },
+    /// From a stage: a batch is over.
+    Finished(Finished),
+    /// From the supervisor: a run of a group is over.
+    Lost { group: GroupId },
+    /// From the supervisor: a group can take work.
+    Restored { group: GroupId, epoch: u64, entry: Entry },
+    /// From the owner.
+    Stop,
+}
+
+/// The end of a batch.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) group: GroupId,
+    pub(crate) epoch: u64,
+    pub(crate) batch: BatchId,
+    /// Time its stages spent computing.
+    pub(crate) busy: Span,
+    pub(crate) outputs: Result<Vec<Output>, BackendError>,
+}
+
+/// Keeps payloads and answers while the scheduler decides by id.
+pub(crate) struct Ledger {
+    groups: Vec<Pipeline>,
+    open: HashMap<RequestId, Open>,
+    times: Arc<StageTimes>,
+    board: Arc<Board>,
+    statistics: Arc<Statistics>,
+    /// Requests inside, counted down here as they are answered.
+    inside: Arc<AtomicUsize>,
+}
+
+/// What the ledger knows of a group.
+#[derive(Default)]
+struct Pipeline {
+    /// Which of the group's runs messages must come from.
+    epoch: u64,
+    /// Where batches go in; none while the group is down.
+    entry: Option<Entry>,
+    /// The batch on the first stage, as the scheduler sees it.
+    first_stage: Option<BatchId>,
+    running: HashMap<BatchId, Running>,
+}
+
+struct Running {
+    model: ModelId,
+    requests: Members,
+    started: Time,
+    predicted: Time,
+}
+
+/// A request that is owed an answer.
+struct Open {
+    model: ModelId,
+    /// Kept until the end: it may have to run again elsewhere.
+    input: Input,
+    arrived: Time,
+    deadline: Time,
+    reply: Reply,
+    launched: bool,
+    /// Tokens of this run, and tokens that the client has seen: a second run repeats the first one's.
+    run_tokens: usize,
+    sent_tokens: usize,
+    ended: Option<(Result<Output, Arc<BackendError>>, Course)>,
+}
+
+impl Ledger {
+    pub(crate) fn new(
+        times: Arc<StageTimes>,
+        board: Arc<Board>,
+        statistics: Arc<Statistics>,
+        inside: Arc<AtomicUsize>,
+    ) -> Self {
+        let groups = (0..times.groups()).map(|_| Pipeline::default()).collect();
+        Self { groups, open: HashMap::new(), times, board, statistics, inside }
+    }
+
+    fn submit(&mut self, now: Time, submission: Submission) -> Meaning {
+        let Submission { id, model, input, arrived, deadline, reply } = submission;
+        self.board.waiting[model.index()].fetch_add(1, Relaxed);
+        let open = Open {
+            model,
+            input,
+            arrived,
+            deadline,
+            reply,
+            launched: false,
+            run_tokens: 0,
+            sent_tokens: 0,
+            ended: None,
+        };
+        self.open.insert(id, open);
+        // The scheduler counts from when it hears of a request; its deadline counts from when it reached the server.
+        Meaning::Event(Event::Arrived(Request { id, model, arrived: now, deadline }))
+    }
+
+    fn freed(&mut self, group: GroupId, epoch: u64, batch: BatchId) -> Meaning {
+        let pipeline = &mut self.groups[group.index()];
+        if pipeline.epoch != epoch || pipeline.first_stage != Some(batch) {
+            return Meaning::Nothing;
+        }
+        pipeline.first_stage = None;
+        Meaning::Event(Event::StageFreed(group))
+    }
+
+    fn tokens(&mut self, group: GroupId, epoch: u64, batch: BatchId, tokens: &[Option<u32>]) -> Meaning {
+        let pipeline = &self.groups[group.index()];
+        if pipeline.epoch == epoch
+            && let Some(running) = pipeline.running.get(&batch)
+        {
+            for (id, token) in running.requests.as_slice().iter().zip(tokens) {
+                let (Some(open), Some(token)) = (self.open.get_mut(id), token) else { continue };
+                open.run_tokens += 1;
+                if open.run_tokens > open.sent_tokens
+                    && let Some(stream) = &open.reply.tokens
+                {
+                    open.sent_tokens = open.run_tokens;
+                    // A client that is gone is noticed by its cancellation.
+                    let _ = stream.send(*token);
+                }
+            }
+        }
+        Meaning::Nothing
+    }
+
+    fn finished(&mut self, now: Time, finished: Finished) -> Meaning {
+        let Finished { group, epoch, batch, mut busy, outputs } = finished;
+        let pipeline = &mut self.groups[group.index()];
+        let Some(running) = pipeline.running.remove(&batch).filter(|_| pipeline.epoch == epoch) else {
+            return Meaning::Nothing;
+        };
+        if pipeline.first_stage == Some(batch) {
+            pipeline.first_stage = None;
+        }
+        self.board.group(group).running.fetch_sub(1, Relaxed);
+        let members = running.requests.as_slice();
+        let size = members.len() as u64;
+        let results: Vec<_> = match outputs {
+            Ok(outputs) => {
+                assert_eq!(outputs.len(), members.len(), "a backend answers every member of a batch");
+                outputs.into_iter().map(Ok).collect()
+            }
+            Err(error) => {
+                // How long a failure took says nothing about the next batch: leave the profile as it is.
+                let spans = self.times.spans(group, running.model, size as u32).unwrap_or_default();
+                busy = spans.iter().copied().sum();
+                let error = Arc::new(error);
+                members.iter().map(|_| Err(Arc::clone(&error))).collect()
+            }
+        };
+        let share = Span::from_nanos(busy.nanos() / size);
+        for (id, result) in members.iter().zip(results) {
+            if let Some(open) = self.open.get_mut(id) {
+                let course = Course {
+                    group,
+                    arrived: open.arrived,
+                    started: running.started,
+                    finished: now,
+                    predicted: running.predicted,
+                    busy: share,
+                    in_slo: now <= open.deadline,
+                };
+                open.ended = Some((result, course));
+            }
+        }
+        Meaning::Event(Event::Finished { group, batch, busy })
+    }
+
+    fn lost(&mut self, group: GroupId) -> Meaning {
+        let pipeline = &mut self.groups[group.index()];
+        *pipeline = Pipeline { epoch: pipeline.epoch, ..Pipeline::default() };
+        self.board.group(group).running.store(0, Relaxed);
+        Meaning::Event(Event::GroupLost(group))
+    }
+
+    fn restored(&mut self, group: GroupId, epoch: u64, entry: Entry) -> Meaning {
+        self.groups[group.index()] = Pipeline { epoch, entry: Some(entry), ..Pipeline::default() };
+        Meaning::Event(Event::GroupRestored(group))
+    }
+
+    fn launch(&mut self, now: Time, batch: Batch) {
+        let Batch { id, group, model, requests, predicted } = batch;
+        let mut inputs = Vec::with_capacity(requests.as_slice().len());
+        let mut streams = false;
+        for request in requests.as_slice() {
+            let open = self.open.get_mut(request).expect("the scheduler launches only what it was given");
+            if !open.launched {
+                open.launched = true;
+                self.board.waiting[model.index()].fetch_sub(1, Relaxed);
+            }
+            open.run_tokens = 0;
+            streams |= open.reply.tokens.is_some();
+            inputs.push(open.input.clone());
+        }
+        self.board.group(group).running.fetch_add(1, Relaxed);
+        let pipeline = &mut self.groups[group.index()];
+        pipeline.first_stage = Some(id);
+        pipeline.running.insert(id, Running { model, requests, started: now, predicted });
+        if let Some(entry) = &pipeline.entry {
+            entry.launch(Job { batch: id, model, inputs, streams });
+        }
+    }
+
+    fn complete(&mut self, id: RequestId) {
+        let open = self.take(id);
+        let (result, course) = open.ended.expect("only finished requests complete");
+        let answer = match result {
+            Ok(output) => {
+                self.statistics.served(open.model, &course);
+                Ok(Answer { output, course })
+            }
+            Err(error) => {
+                let refusal = Refusal::new(Cause::Backend(error));
+                self.statistics.refused(open.model, &refusal.cause);
+                Err(refusal)
+            }
+        };
+        // Nobody listens any more: the client left while it ran.
+        let _ = open.reply.answer.send(answer);
+    }
+
+    fn reject(&mut self, id: RequestId, reason: Reason) {
+        let open = self.take(id);
+        if !open.launched {
+            self.board.waiting[open.model.index()].fetch_sub(1, Relaxed);
+        }
+        let predicted = match reason {
+            Reason::TooLate { predicted } => Some(predicted.since(open.arrived)),
+            _ => None,
+        };
+        let deadline = (open.deadline != Time::NEVER).then(|| open.deadline.since(open.arrived));
+        let refusal = Refusal { predicted, deadline, ..Refusal::new(reason.into()) };
+        self.statistics.refused(open.model, &refusal.cause);
+        let _ = open.reply.answer.send(Err(refusal));
+    }
+
+    fn take(&mut self, id: RequestId) -> Open {
+        self.inside.fetch_sub(1, Relaxed);
+        self.open.remove(&id).expect("the scheduler ends each request once")
+    }
+}
+
+impl World for Ledger {
+    type Message = Message;
+
+    fn receive(&mut self, now: Time, message: Message) -> Meaning {
+        match message {
+            Message::Submit(submission) => self.submit(now, submission),
+            Message::Cancel(id) => match self.open.contains_key(&id) {
+                true => Meaning::Event(Event::Cancelled(id)),
+                false => Meaning::Nothing,
+            },
+            Message::Freed { group, epoch, batch } => self.freed(group, epoch, batch),
+            Message::Tokens { group, epoch, batch, tokens } => self.tokens(group, epoch, batch, &tokens),
+            Message::Finished(finished) => self.finished(now, finished),
+            Message::Lost { group } => self.lost(group),
+            Message::Restored { group, epoch, entry } => self.restored(group, epoch, entry),
+            Message::Stop => Meaning::Stop,
+        }
+    }
+
+    fn perform(&mut self, now: Time, action: Action) {
+        match action {
+            Action::Launch(batch) => self.launch(now, batch),
+            Action::Complete(id) => self.complete(id),
+            Action::Reject(id, reason) => self.reject(id, reason),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! One request as the server keeps it: what was asked, what is owed, and how it ended.
+
+use statmux_core::backend::{BackendError, Fault, Input, Output};
+use statmux_core::{GroupId, ModelId, RequestId, Span, Time};
+use statmux_sched::Reason;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// A request on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) id: RequestId,
+    pub(crate) model: ModelId,
+    pub(crate) input: Input,
+    /// When it reached the server.
+    pub(crate) arrived: Time,
+    /// When its answer stops being useful.
+    pub(crate) deadline: Time,
+    pub(crate) reply: Reply,
+}
+
+/// Where the one answer goes, and tokens before it for streaming clients.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) answer: oneshot::Sender<Result<Answer, Refusal>>,
+    pub(crate) tokens: Option<mpsc::UnboundedSender<u32>>,
+}
+
+/// A request that ran to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What the model said.
+    pub output: Output,
+    /// How it came about.
+    pub course: Course,
+}
+
+/// When and where a request ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// The group that ran it.
+    pub group: GroupId,
+    /// When it reached the server.
+    pub arrived: Time,
+    /// When its batch was launched.
+    pub started: Time,
+    /// When the driver was told of its end.
+    pub finished: Time,
+    /// When it was predicted to end, at its launch.
+    pub predicted: Time,
+    /// Its share of its batch's computing time.
+    pub busy: Span,
+    /// Whether it ended within its deadline.
+    pub in_slo: bool,
+}
+
+/// Why a request was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct Refusal {
+    /// What stood in the way.
+    pub cause: Cause,
+    /// The latency that was predicted, if that is why.
+    pub predicted: Option<Span>,
+    /// The latency that was asked for, if any was.
+    pub deadline: Option<Span>,
+    /// After how long another try may succeed; absent where there is no telling, or none would.
+    pub retry_after: Option<Span>,
+}
+
+/// What stood in the way of an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It would have been too late.
+    #[error("the answer would come after the deadline")]
+    TooLate,
+    /// Too many requests wait already.
+    #[error("too many requests are waiting")]
+    QueueFull,
+    /// No living group holds the model.
+    #[error("no group that holds the model is up")]
+    NoReplica,
+    /// Its group died, and no other could answer in time.
+    #[error("the group that held the request was lost")]
+    GroupLost,
+    /// Whoever asked is gone.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The server takes in nothing more.
+    #[error("the server is shutting down")]
+    Draining,
+    /// As many requests as allowed are inside already.
+    #[error("too many requests are being served")]
+    Overloaded,
+    /// The backend could not run it.
+    #[error("{0}")]
+    Backend(Arc<BackendError>),
+}
+
+impl Refusal {
+    /// A refusal without times.
+    pub fn new(cause: Cause) -> Self {
+        Self { cause, predicted: None, deadline: None, retry_after: None }
+    }
+}
+
+impl Cause {
+    /// Its name in error bodies and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TooLate => "too_late",
+            Self::QueueFull => "queue_full",
+            Self::NoReplica => "no_replica",
+            Self::GroupLost => "group_lost",
+            Self::Cancelled => "cancelled",
+            Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
+            Self::Backend(error) => match error.fault() {
+                Fault::Request => "bad_input",
+                Fault::Capacity => "out_of_memory",
+                Fault::Setup | Fault::Stage => "backend_failed",
+            },
+        }
+    }
+}
+
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::TooLate { .. } => Self::TooLate,
+            Reason::QueueFull => Self::QueueFull,
+            Reason::NoReplica => Self::NoReplica,
+            Reason::GroupLost => Self::GroupLost,
+            Reason::Cancelled => Self::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A whole server: engine and HTTP front, started and stopped from ordinary code.
+
+use crate::engine::{Deployment, Engine, EngineSettings, StartError};
+use crate::gateway::Gateway;
+use crate::http::listen::{TlsError, serve, tls};
+use crate::http::{Front, HttpSettings};
+use statmux_core::backend::Backend;
+use statmux_sched::EventLog;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Everything a server is told, apart from what it serves.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Where to listen; port 0 for any that is free.
+    pub address: SocketAddr,
+    /// Scheduler, groups and limits.
+    pub engine: EngineSettings,
+    /// Limits and access of the HTTP front.
+    pub http: HttpSettings,
+    /// Certificate chain and key as PEM texts; none: plain HTTP.
+    pub tls: Option<TlsPair>,
+    /// Threads for connections.
+    pub workers: usize,
+}
+
+/// A certificate chain and its key, as PEM texts.
+#[derive(Clone, Debug)]
+pub struct TlsPair {
+    /// The chain, own certificate first.
+    pub certificates: Vec<u8>,
+    /// The private key.
+    pub key: Vec<u8>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            engine: EngineSettings::default(),
+            http: HttpSettings::default(),
+            tls: None,
+            workers: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+        }
+    }
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The engine could not.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The threads for connections could not be started.
+    #[error("cannot start the HTTP threads")]
+    Runtime(#[source] io::Error),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    engine: Engine,
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    front: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves `deployment` on `backend`; returns when it can be reached.
+    ///
+    /// # Errors
+    /// If the address is taken, TLS cannot be set up, or no group could be started.
+    pub fn start<B: Backend + 'static>(
+        backend: Arc<B>,
+        deployment: Deployment,
+        settings: ServerSettings,
+    ) -> Result<Self, ServeError> {
+        raise_file_limit();
+        let ServerSettings { address, engine, http, tls: pair, workers } = settings;
+        let acceptor = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?;
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(workers.max(1)).thread_name("http").enable_all();
+        let runtime = runtime.build().map_err(ServeError::Runtime)?;
+        let listen = |cause| ServeError::Listen { address, cause };
+        let listener = runtime.block_on(async { bind(address) }).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let engine = Engine::start(backend, deployment, engine)?;
+        let front = Front::new(Arc::clone(engine.gateway()), http);
+        let (stop, stopped) = oneshot::channel();
+        let until = async move {
+            let _ = stopped.await;
+        };
+        let front = runtime.spawn(serve(listener, front, acceptor, until));
+        tracing::info!(%address, "serving");
+        Ok(Self { address, engine, runtime, stop, front })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The way in without HTTP.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        self.engine.gateway()
+    }
+
+    /// Drains and stops. Returns the record of events (empty unless asked for).
+    pub fn stop(self) -> EventLog {
+        let Self { engine, runtime, stop, front, .. } = self;
+        let _ = stop.send(());
+        // It ends within the drain limit; a panic of a connection is not ours.
+        let _ = runtime.block_on(front);
+        runtime.shutdown_background();
+        engine.stop()
+    }
+
+    /// Serves until the process is told to end (interrupt or termination), then drains and stops.
+    pub fn run_until_signal(self) -> EventLog {
+        self.runtime.block_on(signalled());
+        tracing::info!("told to stop");
+        self.stop()
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// A socket with room for a burst of connections that are not accepted yet.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)
+}
+
+/// Connections are files; allows as many as the system lets this process have.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && soft < hard
+        {
+            // A refusal means fewer connections, which accepting copes with.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+    }
+}

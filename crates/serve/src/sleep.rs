@@ -1,0 +1,224 @@
+//! A backend that holds each stage as long as its profile says: the server without a model.
+//!
+//! It answers with something deterministic, so that clients and tests can tell right from wrong, and understands
+//! text as UTF-8 bytes.
+
+use crate::clock::Clock;
+use crate::engine::Deployment;
+use statmux_core::backend::{
+    Backend, BackendError, Finish, Generate, Input, ModelCard, Output, Stage, StagePlan, Step, Task, Text,
+};
+use statmux_core::{Bytes, ModelId, Span};
+use statmux_sched::{StageTimes, TimesError};
+use std::sync::Arc;
+
+/// The length of its embeddings.
+pub const HIDDEN: usize = 8;
+/// One word per byte.
+const VOCABULARY: u32 = 256;
+const MAX_TOKENS: u32 = 1 << 16;
+
+/// Sleeps instead of computing.
+#[derive(Clone, Debug)]
+pub struct SleepBackend {
+    times: Arc<StageTimes>,
+    /// By group and stage: what its devices would hold.
+    memory: Arc<Vec<Vec<Bytes>>>,
+    tasks: Vec<Task>,
+    clock: Clock,
+}
+
+impl SleepBackend {
+    /// Sleeps as long as the profiles of `deployment` say, for batches up to `max_batch`.
+    ///
+    /// # Errors
+    /// If the placement names a configuration without a profile.
+    pub fn new(deployment: &Deployment, stage_penalty: f64, max_batch: u32) -> Result<Self, TimesError> {
+        let Deployment { cluster, models, placement } = deployment;
+        let times = StageTimes::new(placement, cluster, models, stage_penalty, max_batch)?;
+        let memory = placement.groups.iter().map(|group| group.stage_memory(models, max_batch).unwrap_or_default());
+        Ok(Self {
+            memory: Arc::new(memory.collect()),
+            times: Arc::new(times),
+            tasks: vec![Task::Encode { masked_logits: true }; models.len()],
+            clock: Clock::start(),
+        })
+    }
+
+    /// The same, but sleeping as long as `times` say: a machine that is not as profiled.
+    pub fn with_times(self, times: StageTimes) -> Self {
+        Self { times: Arc::new(times), ..self }
+    }
+
+    /// The same, with `model` claiming to answer `task`.
+    pub fn with_task(mut self, model: ModelId, task: Task) -> Self {
+        self.tasks[model.index()] = task;
+        self
+    }
+
+    fn task(&self, model: ModelId) -> Result<Task, BackendError> {
+        let unknown = || BackendError::BadPlan { reason: format!("there is no model {model}") };
+        self.tasks.get(model.index()).copied().ok_or_else(unknown)
+    }
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+pub struct SleepFlow {
+    model: ModelId,
+    inputs: Vec<Input>,
+    lap: u32,
+    laps: u32,
+}
+
+/// A stage that sleeps.
+#[derive(Debug)]
+pub struct SleepStage {
+    times: Arc<StageTimes>,
+    plan: StagePlan,
+    memory: Bytes,
+    clock: Clock,
+}
+
+impl Backend for SleepBackend {
+    type Flow = SleepFlow;
+    type Stage = SleepStage;
+
+    fn open(&self, plan: &StagePlan) -> Result<SleepStage, BackendError> {
+        let stages = self.memory.get(plan.group.index());
+        let memory = stages.and_then(|stages| stages.get(plan.stage as usize)).copied();
+        let memory =
+            memory.ok_or_else(|| BackendError::BadPlan { reason: format!("there is no group {}", plan.group) });
+        Ok(SleepStage { times: Arc::clone(&self.times), plan: plan.clone(), memory: memory?, clock: self.clock })
+    }
+
+    fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<SleepFlow, BackendError> {
+        self.task(model)?;
+        inputs.iter().try_for_each(check)?;
+        let laps = inputs.iter().map(|input| if let Input::Generate(ask) = input { answer(ask).0 } else { 1 });
+        Ok(SleepFlow { model, lap: 0, laps: laps.max().unwrap_or(1).max(1), inputs })
+    }
+
+    fn card(&self, model: ModelId) -> Result<ModelCard, BackendError> {
+        Ok(ModelCard {
+            architecture: "sleep".to_owned(),
+            task: self.task(model)?,
+            vocabulary: VOCABULARY,
+            max_tokens: MAX_TOKENS,
+            hidden: HIDDEN as u32,
+        })
+    }
+
+    fn text(&self, model: ModelId) -> Result<Option<Arc<dyn Text>>, BackendError> {
+        self.task(model)?;
+        Ok(Some(Arc::new(BytesText)))
+    }
+}
+
+impl Stage for SleepStage {
+    type Flow = SleepFlow;
+
+    fn run(&mut self, mut flow: SleepFlow) -> Result<Step<SleepFlow>, BackendError> {
+        let size = flow.inputs.len() as u32;
+        let spans = self.times.spans(self.plan.group, flow.model, size).ok_or_else(|| BackendError::BadPlan {
+            reason: format!("no profile of {} for batches of {size} on {}", flow.model, self.plan.group),
+        })?;
+        let span = spans[self.plan.stage as usize];
+        let until = |lap: u32| span.nanos() / u64::from(flow.laps) * u64::from(lap);
+        let share = if flow.laps == 1 { span } else { Span::from_nanos(until(flow.lap + 1) - until(flow.lap)) };
+        self.clock.sleep_until(self.clock.now() + share);
+        if self.plan.stage + 1 < self.plan.config.pp {
+            return Ok(Step::Next(flow));
+        }
+        flow.lap += 1;
+        if flow.lap < flow.laps {
+            let tokens = flow.inputs.iter().map(|input| token(input, flow.lap - 1)).collect();
+            return Ok(Step::Again { flow, tokens });
+        }
+        Ok(Step::Done(flow.inputs.iter().map(output).collect()))
+    }
+
+    fn memory(&self) -> Bytes {
+        self.memory
+    }
+}
+
+fn check(input: &Input) -> Result<(), BackendError> {
+    let bad = |reason: String| Err(BackendError::BadInput { reason });
+    let (tokens, positions, new) = match input {
+        Input::Embed { tokens } => (tokens, &[][..], 0),
+        Input::MaskedLogits { tokens, positions } => (tokens, &positions[..], 0),
+        Input::Generate(ask) => (&ask.tokens, &[][..], ask.max_new_tokens),
+    };
+    if tokens.is_empty() {
+        return bad("the input is empty: give at least one token".to_owned());
+    }
+    if tokens.len() as u64 + u64::from(new) > u64::from(MAX_TOKENS) {
+        let length = tokens.len();
+        return bad(format!("{length} tokens and {new} new ones are more than the {MAX_TOKENS} the model can take"));
+    }
+    if let Some(token) = tokens.iter().find(|&&token| token >= VOCABULARY) {
+        return bad(format!("token {token} is outside the vocabulary of {VOCABULARY}"));
+    }
+    if let Some(position) = positions.iter().find(|&&position| position as usize >= tokens.len()) {
+        return bad(format!("position {position} is outside the {} tokens", tokens.len()));
+    }
+    Ok(())
+}
+
+/// How many tokens a continuation has, and why it ends: the prompt is said again from its start.
+fn answer(ask: &Generate) -> (u32, Finish) {
+    let limit = ask.max_new_tokens as usize;
+    let said = ask.tokens.iter().cycle().take(limit);
+    match said.into_iter().position(|token| ask.stop_tokens.contains(token)) {
+        Some(stop) => (stop as u32, Finish::Stop),
+        None => (ask.max_new_tokens, Finish::Length),
+    }
+}
+
+fn token(input: &Input, index: u32) -> Option<u32> {
+    let Input::Generate(ask) = input else { return None };
+    (index < answer(ask).0).then(|| ask.tokens[index as usize % ask.tokens.len()])
+}
+
+fn output(input: &Input) -> Output {
+    match input {
+        Input::Embed { tokens } => Output::Embedding(embedding(tokens)),
+        Input::MaskedLogits { tokens, positions } => {
+            let logits = |position: &u32| {
+                let token = tokens[*position as usize];
+                (0..VOCABULARY).map(|word| if word == token { 1.0 } else { 0.0 }).collect()
+            };
+            Output::MaskedLogits(positions.iter().map(logits).collect())
+        }
+        Input::Generate(ask) => {
+            let (length, finish) = answer(ask);
+            Output::Generated { tokens: (0..length).filter_map(|index| token(input, index)).collect(), finish }
+        }
+    }
+}
+
+/// A direction that depends on every token.
+fn embedding(tokens: &[u32]) -> Vec<f32> {
+    let mut sums = [1.0_f32; HIDDEN];
+    for (index, &token) in tokens.iter().enumerate() {
+        sums[index % HIDDEN] += token as f32;
+    }
+    let length = sums.iter().map(|x| x * x).sum::<f32>().sqrt();
+    sums.iter().map(|x| x / length).collect()
+}
+
+/// Text as bytes.
+#[derive(Debug)]
+struct BytesText;
+
+impl Text for BytesText {
+    fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
+        let bytes: Vec<u8> = tokens.iter().map(|&token| u8::try_from(token).unwrap_or(b'?')).collect();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
