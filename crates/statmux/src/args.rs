@@ -1,0 +1,72 @@
+//! The command line as typed.
+
+use crate::commands;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Serves many deep-learning models from few devices and keeps their latency promises.
+///
+/// Start with `statmux demo`. A scenario file says everything a run needs; docs/formats.md describes it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct Common {
+    /// How results are printed on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub(crate) format: Format,
+    /// Replaces the scenario's seed
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) seed: Option<u64>,
+    /// Say less on stderr (no progress, no remarks)
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Tables for people
+    Text,
+    /// One JSON value for programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The two-minute tour on data in the repository; needs nothing else
+    Demo(commands::demo::DemoArgs),
+    /// Search a placement: what was found, and how good it is
+    Plan(commands::plan::PlanArgs),
+    /// Simulate a placement under the scenario's workload
+    Simulate(commands::simulate::SimulateArgs),
+    /// Plan and simulate with several policies, side by side
+    Compare(commands::compare::CompareArgs),
+    /// A grid of scenarios, in parallel, resumable
+    Sweep(commands::sweep::SweepArgs),
+    /// Look at traces, convert, fit and synthesise them
+    Trace(commands::trace::TraceArgs),
+    /// What can be named in a scenario, one line each
+    Policies,
+}
+
+/// The scenario that most commands take.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct ScenarioArg {
+    /// The scenario file
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) path: PathBuf,
+    /// Replaces a value of the scenario, such as `cluster.devices=12` or `models.slo.scale=3.0`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}

@@ -1,0 +1,137 @@
+//! `statmux compare`: several policies on one scenario, side by side.
+
+use crate::args::{Common, ScenarioArg};
+use crate::interrupt;
+use crate::output::{End, UsageError, print};
+use crate::planning::{bound, plan, score, tell_unused};
+use crate::progress::Bar;
+use crate::scenario::Scenario;
+use clap::Args;
+use serde::Serialize;
+use statmux_core::files::ResultsFile;
+use statmux_report::number;
+use statmux_report::table::{Cell, Column, Table};
+
+/// Arguments of `statmux compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    scenario: ScenarioArg,
+    /// The policies, separated by commas
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
+    policies: Vec<String>,
+}
+
+/// What one policy achieved.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) policy: &'static str,
+    /// What its planner saw.
+    pub(crate) trained_on: &'static str,
+    /// Attainment on what the planner saw.
+    pub(crate) train_slo_attainment: f64,
+    /// Replicas in the first window.
+    pub(crate) replicas: usize,
+    /// Placements scored.
+    pub(crate) evaluations: u64,
+    /// Planning time.
+    pub(crate) plan_wall_s: f64,
+    /// Results on the test window.
+    pub(crate) test: ResultsFile,
+}
+
+#[derive(Serialize)]
+struct Comparison {
+    version: u32,
+    seed: u64,
+    /// No placement and no scheduler exceed this attainment on the test window.
+    bound: f64,
+    policies: Vec<Row>,
+    provenance: Vec<String>,
+}
+
+pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
+    let scenario = Scenario::load(&args.scenario, common)?;
+    let names: Vec<&str> = args.policies.iter().map(String::as_str).collect();
+    scenario.planner.build_each(&scenario.path, &names)?;
+    tell_unused(&scenario, &names, common);
+    interrupt::listen();
+    let bar = Bar::new(common, "comparing", Some(args.policies.len() as u64));
+    let mut rows = Vec::new();
+    for policy in &args.policies {
+        if interrupt::asked() {
+            break;
+        }
+        rows.push(row(&scenario, policy, &bar)?);
+        bar.step();
+    }
+    bar.finish();
+    if rows.is_empty() {
+        return Err(UsageError("interrupted before the first policy was done".to_owned()).into());
+    }
+    let comparison = Comparison {
+        version: statmux_core::files::VERSION,
+        seed: scenario.seed.0,
+        bound: bound(&scenario, &scenario.test).attainment,
+        policies: rows,
+        provenance: scenario.provenance.clone(),
+    };
+    let text = || {
+        let requests = number::count(scenario.test.len() as u64);
+        let (models, devices) = (scenario.models.len(), scenario.cluster.len());
+        let mut text = format!("{requests} requests to {models} models on {devices} devices\n\n");
+        text.push_str(&table(&comparison.policies).to_text());
+        let most = number::percent(comparison.bound);
+        text.push_str(&format!(
+            "\nNo placement and no scheduler can exceed {most} here.\n{}\n",
+            scenario.trained_on.sentence()
+        ));
+        for line in &comparison.provenance {
+            text.push_str(&format!("stage times: {line}\n"));
+        }
+        text
+    };
+    print(common.format, text, &comparison)?;
+    Ok(End::Done)
+}
+
+/// Plans and scores with one policy.
+pub(crate) fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Result<Row> {
+    let planned = plan(scenario, Some(policy), bar)?;
+    let windows = &planned.plan.windows;
+    let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
+    let (_, train) = score(scenario, windows, trained)?;
+    let (_, test) = score(scenario, windows, &scenario.test)?;
+    Ok(Row {
+        policy: planned.policy,
+        trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
+        train_slo_attainment: train.slo_attainment,
+        replicas: windows.0.first().map_or(0, |window| window.placement.replicas()),
+        evaluations: planned.plan.evaluations,
+        plan_wall_s: planned.wall.as_secs_f64(),
+        test,
+    })
+}
+
+/// The comparison as a table.
+pub(crate) fn table(rows: &[Row]) -> Table {
+    let columns = ["attainment", "missed", "p50", "p99", "goodput", "train attainment", "replicas", "plan time"]
+        .map(Column::number);
+    let mut table = Table::new([Column::text("policy")].into_iter().chain(columns));
+    for row in rows {
+        let latency = row.test.latency_s;
+        table.row([
+            Cell::from(row.policy),
+            Cell::percent(row.test.slo_attainment),
+            Cell::count(row.test.requests - row.test.served_in_slo),
+            latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.p50)),
+            latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.p99)),
+            Cell::from(number::rate(row.test.goodput_rps, "req").as_str()),
+            Cell::percent(row.train_slo_attainment),
+            Cell::count(row.replicas as u64),
+            Cell::from(number::duration(row.plan_wall_s).as_str()),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,221 @@
+//! `statmux demo`: the tour. Real traffic, several policies, one table, one page with pictures.
+
+mod page;
+
+use crate::args::{Common, Format};
+use crate::commands::compare::{Row, row, table};
+use crate::interrupt;
+use crate::output::{End, print};
+use crate::planning::{bound, plan, score};
+use crate::progress::Bar;
+use crate::scenario::{Override, Scenario};
+use anyhow::Context;
+use clap::Args;
+use rayon::prelude::*;
+use serde::Serialize;
+use statmux_core::files::{FileError, placement_json, write_atomically};
+use statmux_core::summary::GroupUse;
+use statmux_core::{Outcome, PlacementWindows};
+use statmux_report::number;
+use std::path::{Path, PathBuf};
+
+/// What the demo needs, in the binary, so that it runs anywhere.
+const FILES: &[(&str, &[u8])] = &[
+    ("scenario.toml", include_bytes!("../../../demo/scenario.toml")),
+    ("azure-functions-2019-sample500.csv.gz", include_bytes!("../../../demo/azure-functions-2019-sample500.csv.gz")),
+    ("v100-alpaserve-scaled.json", include_bytes!("../../../../../profiles/v100-alpaserve-scaled.json")),
+];
+
+/// The policies compared: the simplest first, the published ones, and what a clairvoyant swapper would get.
+const POLICIES: &[&str] =
+    &["uniform-replication", "round-robin", "selective-replication", "clockwork++", "alpaserve", "alpaserve-buckets"];
+
+/// The policies for which the devices needed are counted.
+const SIZED: &[&str] = &["selective-replication", "clockwork++", "alpaserve"];
+
+/// The attainment that the devices are counted for.
+const TARGET: f64 = 0.99;
+
+/// The most devices tried.
+const MOST_DEVICES: u32 = 96;
+
+/// Arguments of `statmux demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the scenario, its data and the report go
+    #[arg(long, value_name = "DIR", default_value = "statmux-demo")]
+    out: PathBuf,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct DemoResult {
+    version: u32,
+    seed: u64,
+    requests: u64,
+    models: usize,
+    devices: usize,
+    bound: f64,
+    policies: Vec<Row>,
+    devices_for_99_percent: Vec<Sized>,
+    bound_devices_for_99_percent: Option<u32>,
+    report: PathBuf,
+}
+
+/// How many devices a policy needs, and what it attains with how many.
+#[derive(Clone, Debug, Serialize)]
+struct Sized {
+    policy: &'static str,
+    /// Absent if the most devices tried do not suffice.
+    devices: Option<u32>,
+    /// (devices, attainment on the test window), by devices.
+    tried: Vec<(u32, f64)>,
+}
+
+/// One policy's placement in action, for the pictures.
+struct Played {
+    policy: &'static str,
+    windows: PlacementWindows,
+    outcomes: Vec<Outcome>,
+    #[allow(dead_code)]
+    groups: Vec<GroupUse>,
+}
+
+pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
+    std::fs::create_dir_all(&args.out).map_err(|cause| FileError::io(&args.out, "cannot be created", cause))?;
+    for (name, bytes) in FILES {
+        write_atomically(&args.out.join(name), bytes)?;
+    }
+    let path = args.out.join("scenario.toml");
+    let scenario = Scenario::load_with(&path, &[], common.seed)?;
+    interrupt::listen();
+    let bar = Bar::new(common, "demo", Some((POLICIES.len() + SIZED.len()) as u64));
+    let mut rows = Vec::new();
+    for policy in POLICIES {
+        rows.push(row(&scenario, policy, &bar)?);
+        bar.step();
+    }
+    let played = ["selective-replication", "alpaserve"].map(|policy| play(&scenario, policy, &bar));
+    let [replication, alpaserve] = played;
+    let (replication, alpaserve) = (replication?, alpaserve?);
+    write_atomically(
+        &args.out.join("placement.json"),
+        placement_json(&alpaserve.windows, &scenario.models).as_bytes(),
+    )?;
+    let sized = SIZED.iter().map(|policy| {
+        let sized = devices_needed(&path, policy, common, &bar);
+        bar.step();
+        sized
+    });
+    let sized = sized.collect::<anyhow::Result<Vec<_>>>()?;
+    bar.finish();
+    let report = args.out.join("report.html");
+    let result = DemoResult {
+        version: statmux_core::files::VERSION,
+        seed: scenario.seed.0,
+        requests: scenario.test.len() as u64,
+        models: scenario.models.len(),
+        devices: scenario.cluster.len(),
+        bound: bound(&scenario, &scenario.test).attainment,
+        policies: rows,
+        devices_for_99_percent: sized,
+        bound_devices_for_99_percent: crate::planning::bound_devices(&scenario, &scenario.test, TARGET),
+        report: report.clone(),
+    };
+    let page = page::page(&scenario, &result, &[replication, alpaserve]).context("cannot draw the report")?;
+    write_atomically(&report, page.as_bytes())?;
+    write_atomically(&args.out.join("devices.png"), &page::devices_chart(&result).png(1280)?)?;
+    print(common.format, || text(&scenario, &result), &result)?;
+    if !common.quiet && common.format == Format::Text {
+        eprintln!("Open {} for the pictures. Go on with: statmux plan {}", report.display(), path.display());
+    }
+    Ok(End::Done)
+}
+
+fn play(scenario: &Scenario, policy: &'static str, bar: &Bar) -> anyhow::Result<Played> {
+    let windows = plan(scenario, Some(policy), bar)?.plan.windows;
+    let (run, _) = score(scenario, &windows, &scenario.test)?;
+    Ok(Played { policy, windows, outcomes: run.outcomes, groups: run.groups })
+}
+
+/// The fewest devices with which `policy` attains the target: doubling, then bisection, each point planned anew.
+fn devices_needed(path: &Path, policy: &'static str, common: Common, bar: &Bar) -> anyhow::Result<Sized> {
+    let attained = |devices: u32| -> anyhow::Result<(u32, f64)> {
+        let devices_key = Override::parse(&format!("cluster.devices={devices}")).expect("a number is a value");
+        let scenario = Scenario::load_with(path, &[devices_key], common.seed)?;
+        let windows = plan(&scenario, Some(policy), bar)?.plan.windows;
+        Ok((devices, score(&scenario, &windows, &scenario.test)?.1.slo_attainment))
+    };
+    let coarse: Vec<u32> = (1..=MOST_DEVICES / 8).map(|eights| eights * 8).collect();
+    let mut tried: Vec<(u32, f64)> = Vec::new();
+    for pair in coarse.chunks(2) {
+        tried.extend(pair.par_iter().map(|&devices| attained(devices)).collect::<anyhow::Result<Vec<_>>>()?);
+        if tried.iter().any(|&(_, attainment)| attainment >= TARGET) {
+            break;
+        }
+    }
+    let enough = tried.iter().find(|(_, attainment)| *attainment >= TARGET).map(|&(devices, _)| devices);
+    let Some(mut enough) = enough else { return Ok(Sized { policy, devices: None, tried }) };
+    let mut too_few = enough - 8;
+    while enough - too_few > 1 {
+        let middle = too_few + (enough - too_few) / 2;
+        let point = attained(middle)?;
+        tried.push(point);
+        if point.1 >= TARGET { enough = middle } else { too_few = middle }
+    }
+    tried.sort_by_key(|&(devices, _)| devices);
+    Ok(Sized { policy, devices: Some(enough), tried })
+}
+
+impl DemoResult {
+    fn row(&self, policy: &str) -> &Row {
+        self.policies.iter().find(|row| row.policy == policy).expect("the demo runs every policy it speaks of")
+    }
+
+    fn devices_of(&self, policy: &str) -> String {
+        let sized = self.devices_for_99_percent.iter().find(|sized| sized.policy == policy);
+        sized
+            .and_then(|sized| sized.devices)
+            .map_or_else(|| format!("more than {MOST_DEVICES}"), |devices| devices.to_string())
+    }
+
+    /// What the table means, in a sentence or two.
+    fn meaning(&self) -> String {
+        let (replication, alpaserve) = (self.row("selective-replication"), self.row("alpaserve"));
+        format!(
+            "On the same {} devices, sharing pipelines (alpaserve) keeps {} of its latency promises where one model \
+             copy per device (selective-replication) keeps {}; for {} it needs {} devices instead of {}.",
+            self.devices,
+            number::percent(alpaserve.test.slo_attainment),
+            number::percent(replication.test.slo_attainment),
+            number::percent(TARGET),
+            self.devices_of("alpaserve"),
+            self.devices_of("selective-replication"),
+        )
+    }
+}
+
+fn text(scenario: &Scenario, result: &DemoResult) -> String {
+    let mut text = format!(
+        "{} requests in one hour of real cloud-function traffic, to {} language models on {} devices of {}.\n\
+         Planned on the hour before, scored on an hour the planner never saw.\n\n",
+        number::count(result.requests),
+        result.models,
+        result.devices,
+        scenario.cluster.smallest_memory(),
+    );
+    text.push_str(&table(&result.policies).to_text());
+    text.push_str(&format!("\n{}\n", result.meaning()));
+    let devices: Vec<String> = result
+        .devices_for_99_percent
+        .iter()
+        .map(|sized| format!("{} {}", sized.policy, result.devices_of(sized.policy)))
+        .collect();
+    text.push_str(&format!("Devices needed for {}: {}", number::percent(TARGET), devices.join(", ")));
+    if let Some(bound) = result.bound_devices_for_99_percent {
+        text.push_str(&format!("; no plan at all can do with fewer than {bound}"));
+    }
+    text.push_str(".\nclockwork++ re-plans every minute for the traffic of that minute, and swaps models for free: no real system can.\n");
+    text.push_str("Stage times are assumed for most models (scaled from one measured V100 profile); arrivals are drawn anew from recorded counts per minute.\n");
+    text
+}

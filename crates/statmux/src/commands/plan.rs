@@ -1,0 +1,115 @@
+//! `statmux plan`: search a placement; say what was found and how good it is.
+
+use crate::args::{Common, ScenarioArg};
+use crate::commands::tables::placement_table;
+use crate::interrupt;
+use crate::output::{End, print};
+use crate::planning::{bound, plan, score, tell_unused};
+use crate::progress::Bar;
+use crate::scenario::Scenario;
+use clap::Args;
+use serde::Serialize;
+use statmux_core::files::{PlacementFile, ResultsFile, placement_json, write_atomically};
+use statmux_report::number;
+use std::path::PathBuf;
+
+/// Arguments of `statmux plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    scenario: ScenarioArg,
+    /// Uses this policy instead of the scenario's
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// Writes the placement to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct PlanResult {
+    version: u32,
+    policy: &'static str,
+    placement: PlacementFile,
+    trained_on: &'static str,
+    train: ResultsFile,
+    test: ResultsFile,
+    /// No placement and no scheduler exceed this attainment on the test window.
+    bound: f64,
+    evaluations: u64,
+    wall_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ilp_objective: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven_optimal: Option<bool>,
+    notes: Vec<String>,
+    provenance: Vec<String>,
+}
+
+pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
+    let scenario = Scenario::load(&args.scenario, common)?;
+    tell_unused(&scenario, args.policy.as_deref().as_slice(), common);
+    interrupt::listen();
+    let bar = Bar::new(common, "planning", None);
+    let planned = plan(&scenario, args.policy.as_deref(), &bar)?;
+    bar.finish();
+    let windows = &planned.plan.windows;
+    if let Some(path) = &args.output {
+        write_atomically(path, placement_json(windows, &scenario.models).as_bytes())?;
+    }
+    let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
+    let (_, train) = score(&scenario, windows, trained)?;
+    let (_, test) = score(&scenario, windows, &scenario.test)?;
+    let result = PlanResult {
+        version: statmux_core::files::VERSION,
+        policy: planned.policy,
+        placement: PlacementFile::new(windows, &scenario.models),
+        trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
+        train,
+        test,
+        bound: bound(&scenario, &scenario.test).attainment,
+        evaluations: planned.plan.evaluations,
+        wall_s: planned.wall.as_secs_f64(),
+        ilp_objective: planned.plan.details.ilp_objective,
+        proven_optimal: planned.plan.details.proven,
+        notes: planned.plan.notes.clone(),
+        provenance: scenario.provenance.clone(),
+    };
+    let text = || {
+        let mut text = placement_table(windows, &scenario.models, 40).to_text();
+        if windows.0.len() > 1 {
+            text.push_str(&format!("(the first of {} windows)\n", windows.0.len()));
+        }
+        text.push_str(&format!(
+            "\n{}: SLO attainment {} on the train window, {} on the test window ({} requests).\n{}\n",
+            planned.policy,
+            number::percent(result.train.slo_attainment),
+            number::percent(result.test.slo_attainment),
+            number::count(result.test.requests),
+            if planned.clairvoyant {
+                "This policy is clairvoyant: it plans on the very requests that are scored."
+            } else {
+                scenario.trained_on.sentence()
+            },
+        ));
+        text.push_str(&format!(
+            "Upper bound for any placement and scheduler on the test window: {}, so at most {} is left to gain.\n",
+            number::percent(result.bound),
+            number::percentage_points(result.bound - result.test.slo_attainment),
+        ));
+        text.push_str(&format!(
+            "Found in {} with {} evaluations, {} replicas on {} devices.\n",
+            number::duration(result.wall_s),
+            number::count(result.evaluations),
+            windows.0.first().map_or(0, |window| window.placement.replicas()),
+            windows.devices(),
+        ));
+        for line in result.notes.iter().chain(result.provenance.iter()) {
+            text.push_str(&format!("- {line}\n"));
+        }
+        text
+    };
+    print(common.format, text, &result)?;
+    Ok(End::Done)
+}

@@ -1,0 +1,48 @@
+//! `statmux simulate`: one placement, one workload, what happens.
+
+use crate::args::{Common, ScenarioArg};
+use crate::commands::tables::{groups_table, models_table, summary_table};
+use crate::output::{End, print};
+use crate::planning::score;
+use crate::scenario::Scenario;
+use clap::Args;
+use statmux_core::files::read_placement;
+use statmux_workload::requests::write_results;
+use std::path::PathBuf;
+
+/// Arguments of `statmux simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    #[command(flatten)]
+    scenario: ScenarioArg,
+    /// The placement file, as written by `statmux plan -o`
+    #[arg(long, value_name = "FILE")]
+    placement: PathBuf,
+    /// Writes what became of each request (.csv or .parquet)
+    #[arg(long, value_name = "FILE")]
+    requests_out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
+    let scenario = Scenario::load(&args.scenario, common)?;
+    let max_batch = scenario.simulation.scheduler.max_batch;
+    let windows = read_placement(&args.placement, &scenario.cluster, &scenario.models, max_batch)?;
+    let (run, results) = score(&scenario, &windows, &scenario.test)?;
+    if let Some(path) = &args.requests_out {
+        let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
+        write_results(path, &scenario.test, &names, &run.outcomes)?;
+    }
+    let text = || {
+        let mut text = summary_table(&results).to_text();
+        text.push('\n');
+        text.push_str(&models_table(&results, 20).to_text());
+        text.push('\n');
+        text.push_str(&groups_table(&results, 20).to_text());
+        for line in &scenario.provenance {
+            text.push_str(&format!("\nstage times: {line}"));
+        }
+        text
+    };
+    print(common.format, text, &results)?;
+    Ok(End::Done)
+}

@@ -1,0 +1,245 @@
+//! `statmux sweep`: a grid of scenarios, cells in parallel, finished cells kept for the next time.
+
+use crate::args::{Common, Format, ScenarioArg};
+use crate::commands::compare::{Row, row};
+use crate::interrupt;
+use crate::output::{End, UsageError, print};
+use crate::progress::Bar;
+use crate::scenario::{Override, Scenario, parse_over};
+use anyhow::Context;
+use clap::Args;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use statmux_core::files::{FileError, ResultsFile, write_atomically};
+use statmux_report::chart::{Axis, Chart, LineChart, Series};
+use statmux_report::table::{Cell, Column, Table};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `statmux sweep`.
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    scenario: ScenarioArg,
+    /// A key and the values it takes, such as `cluster.devices=8,16,24`; several make a grid
+    #[arg(long, value_name = "KEY=A,B,…", required = true)]
+    over: Vec<String>,
+    /// The policies, separated by commas
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
+    policies: Vec<String>,
+    /// Where finished cells, the table and the chart go; a later run takes up what is there
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// One point of the grid under one policy.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct CellResult {
+    /// The replaced keys and their values as typed.
+    at: Vec<(String, String)>,
+    policy: String,
+    trained_on: String,
+    train_slo_attainment: f64,
+    replicas: usize,
+    plan_wall_s: f64,
+    test: ResultsFile,
+}
+
+#[derive(Serialize)]
+struct SweepResult<'a> {
+    version: u32,
+    cells: Vec<&'a CellResult>,
+    unfinished: usize,
+}
+
+/// A cell to compute.
+struct Job {
+    at: Vec<Override>,
+    policy: String,
+}
+
+pub(crate) fn run(args: &SweepArgs, common: Common) -> anyhow::Result<End> {
+    let axes = args.over.iter().map(|text| parse_over(text)).collect::<Result<Vec<_>, _>>().map_err(UsageError)?;
+    let base = args.scenario.set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>();
+    let base = base.map_err(UsageError)?;
+    let jobs = jobs(&axes, &args.policies);
+    check_jobs(&jobs, &base, args, common)?;
+    let out = args.out.clone().unwrap_or_else(|| default_folder(&args.scenario.path));
+    let cells = out.join("cells");
+    std::fs::create_dir_all(&cells).map_err(|cause| FileError::io(&cells, "cannot be created", cause))?;
+    interrupt::listen();
+    let bar = Bar::new(common, "sweeping", Some(jobs.len() as u64));
+    let results: Vec<anyhow::Result<Option<CellResult>>> = jobs
+        .par_iter()
+        .map(|job| {
+            let result =
+                if interrupt::asked() { Ok(None) } else { cell(job, &base, args, common, &cells, &bar).map(Some) };
+            bar.step();
+            result
+        })
+        .collect();
+    bar.finish();
+    let results: Vec<Option<CellResult>> = results.into_iter().collect::<anyhow::Result<_>>()?;
+    let unfinished = results.iter().filter(|result| result.is_none()).count();
+    let results: Vec<CellResult> = results.into_iter().flatten().collect();
+    let table = table(&axes, &results);
+    write_atomically(&out.join("sweep.csv"), table.to_csv().as_bytes())?;
+    if let [axis] = axes.as_slice()
+        && let Some(chart) = chart(axis, &results, &args.policies)
+    {
+        write_atomically(&out.join("sweep.svg"), chart.svg().as_bytes())?;
+    }
+    if !common.quiet && common.format == Format::Text {
+        eprintln!("results are in {}", out.display());
+        if unfinished > 0 {
+            eprintln!("{unfinished} cells are left; run the same command again to go on");
+        }
+    }
+    let data = SweepResult { version: statmux_core::files::VERSION, cells: results.iter().collect(), unfinished };
+    print(common.format, || table.to_text(), &data)?;
+    Ok(End::Done)
+}
+
+fn jobs(axes: &[Vec<Override>], policies: &[String]) -> Vec<Job> {
+    let mut points: Vec<Vec<Override>> = vec![Vec::new()];
+    for axis in axes {
+        let extend = |point: &Vec<Override>| {
+            axis.iter().map(|value| point.iter().chain([value]).cloned().collect()).collect::<Vec<_>>()
+        };
+        points = points.iter().flat_map(extend).collect();
+    }
+    let cross = |at: &Vec<Override>| {
+        policies.iter().map(|policy| Job { at: at.clone(), policy: policy.clone() }).collect::<Vec<_>>()
+    };
+    points.iter().flat_map(cross).collect()
+}
+
+/// Finds bad input before any work is done: every cell's scenario is read once.
+fn check_jobs(jobs: &[Job], base: &[Override], args: &SweepArgs, common: Common) -> anyhow::Result<()> {
+    let points = jobs.chunk_by(|a, b| a.at == b.at);
+    points.into_iter().try_for_each(|point| {
+        let overrides: Vec<Override> = base.iter().chain(&point[0].at).cloned().collect();
+        let scenario = Scenario::load_with(&args.scenario.path, &overrides, common.seed)?;
+        let names: Vec<&str> = point.iter().map(|job| job.policy.as_str()).collect();
+        scenario.planner.build_each(&scenario.path, &names)?;
+        Ok(())
+    })
+}
+
+fn cell(
+    job: &Job,
+    base: &[Override],
+    args: &SweepArgs,
+    common: Common,
+    folder: &Path,
+    bar: &Bar,
+) -> anyhow::Result<CellResult> {
+    let overrides: Vec<Override> = base.iter().chain(&job.at).cloned().collect();
+    let scenario = Scenario::load_with(&args.scenario.path, &overrides, common.seed)?;
+    let path = folder.join(format!("{:016x}.json", fingerprint(&scenario, job)));
+    // A cell that cannot be read back (another version's, say) is computed again.
+    if let Some(known) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<CellResult>(&text).ok()) {
+        return Ok(known);
+    }
+    let Row { policy, trained_on, train_slo_attainment, replicas, plan_wall_s, test, .. } =
+        row(&scenario, &job.policy, bar).with_context(|| format!("in the cell {}", label(job)))?;
+    let result = CellResult {
+        at: job.at.iter().map(|value| (value.key.clone(), value.shown())).collect(),
+        policy: policy.to_owned(),
+        trained_on: trained_on.to_owned(),
+        train_slo_attainment,
+        replicas,
+        plan_wall_s,
+        test,
+    };
+    if !interrupt::asked() {
+        write_atomically(&path, &serde_json::to_vec(&result)?)?;
+    }
+    Ok(result)
+}
+
+fn label(job: &Job) -> String {
+    let at: Vec<String> = job.at.iter().map(|value| format!("{}={}", value.key, value.shown())).collect();
+    format!("{} {}", at.join(" "), job.policy)
+}
+
+/// A hash of all that a cell's result depends on: the resolved scenario with its requests, the policy, and
+/// this program's version.
+fn fingerprint(scenario: &Scenario, job: &Job) -> u64 {
+    let mut hash = Fnv::new();
+    hash.text(env!("CARGO_PKG_VERSION"));
+    hash.text(&job.policy);
+    hash.text(&format!("{:?}", (scenario.seed, &scenario.cluster, &scenario.simulation, &scenario.planner)));
+    for model in &scenario.models {
+        hash.text(&format!("{model:?}"));
+    }
+    for workload in [&scenario.train, &scenario.test] {
+        for index in 0..workload.len() {
+            hash.number(workload.arrived[index].nanos());
+            hash.number(u64::from(workload.model[index].0));
+        }
+        workload.slo.iter().for_each(|slo| hash.number(slo.nanos()));
+    }
+    hash.0
+}
+
+/// The FNV-1a hash: stable from run to run, which the standard hasher does not promise.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn text(&mut self, text: &str) {
+        text.bytes().for_each(|byte| self.mix(u64::from(byte)));
+        self.mix(0xff);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.mix(number);
+        self.mix(number >> 32);
+    }
+
+    fn mix(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x0100_0000_01b3);
+    }
+}
+
+fn default_folder(scenario: &Path) -> PathBuf {
+    let stem = scenario.file_stem().map_or_else(|| "scenario".into(), |stem| stem.to_string_lossy());
+    PathBuf::from(format!("{stem}-sweep"))
+}
+
+fn table(axes: &[Vec<Override>], results: &[CellResult]) -> Table {
+    let keys = axes.iter().map(|axis| Column::number(axis[0].key.as_str()).key(axis[0].key.as_str()));
+    let columns = ["attainment", "missed", "mean", "p99", "train attainment"].map(Column::number);
+    let mut table = Table::new(keys.chain([Column::text("policy")]).chain(columns));
+    for result in results {
+        let values = result.at.iter().map(|(_, value)| Cell::from(value.as_str()));
+        let latency = result.test.latency_s;
+        let figures = [
+            Cell::from(result.policy.as_str()),
+            Cell::percent(result.test.slo_attainment),
+            Cell::count(result.test.requests - result.test.served_in_slo),
+            latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.mean)),
+            latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.p99)),
+            Cell::percent(result.train_slo_attainment),
+        ];
+        table.row(values.chain(figures));
+    }
+    table
+}
+
+/// Attainment over the values of the only axis, if they are numbers.
+fn chart(axis: &[Override], results: &[CellResult], policies: &[String]) -> Option<Chart> {
+    axis.iter().all(|value| value.number().is_some()).then_some(())?;
+    let mut chart = LineChart::new(Axis::linear(axis[0].key.as_str()), Axis::percent("SLO attainment"));
+    for policy in policies {
+        let points = results.iter().filter(|result| &result.policy == policy).filter_map(|result| {
+            let value = axis.iter().find(|value| value.shown() == result.at[0].1)?;
+            Some((value.number()?, result.test.slo_attainment))
+        });
+        chart = chart.series(Series::new(policy.as_str(), points.collect::<Vec<_>>()));
+    }
+    Some(Chart::from(chart.target(0.99, "99 %")))
+}

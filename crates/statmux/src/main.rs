@@ -1,0 +1,23 @@
+//! The statmux command: arguments in, one library call, data out.
+//!
+//! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 the run failed, 2 bad usage or bad input,
+//! 3 a target asked for was not reached.
+
+mod args;
+mod commands;
+mod interrupt;
+mod output;
+mod planning;
+mod progress;
+mod scenario;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(args) {
+        Ok(end) => end.into(),
+        Err(error) => output::fail(&error),
+    }
+}

@@ -1,0 +1,107 @@
+//! What several commands do: plan with a policy, and score a placement on a workload.
+
+use crate::args::Common;
+use crate::scenario::{Scenario, TrainedOn};
+use statmux_core::files::{FileError, ResultsFile};
+use statmux_core::summary::Finished;
+use statmux_core::{PlacementWindows, Workload};
+use statmux_plan::bound::{Assumptions, Bound, fewest_devices, upper_bound};
+use statmux_plan::policy::find;
+use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
+use statmux_sim::{Run, simulate};
+use std::time::{Duration, Instant};
+
+/// A plan, and what it took.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// The policy's name.
+    pub(crate) policy: &'static str,
+    /// What it proposes.
+    pub(crate) plan: Plan,
+    /// How long the search took.
+    pub(crate) wall: Duration,
+    /// Whether the policy saw the requests it is scored on because it must (clairvoyant), though there is a
+    /// train window.
+    pub(crate) clairvoyant: bool,
+}
+
+/// Plans with the scenario's policy, or with `policy` instead.
+pub(crate) fn plan(scenario: &Scenario, policy: Option<&str>, progress: &dyn Progress) -> anyhow::Result<Planned> {
+    let built = scenario.planner.build_each(&scenario.path, &[policy.unwrap_or(scenario.planner.policy())])?;
+    let policy = built.into_iter().next().expect("one name was given");
+    let name = policy.name();
+    let clairvoyant = find(name).is_some_and(|info| info.clairvoyant) && scenario.trained_on == TrainedOn::OwnWindow;
+    let train: &Workload = if clairvoyant { &scenario.test } else { &scenario.train };
+    let problem = Problem {
+        cluster: &scenario.cluster,
+        models: &scenario.models,
+        settings: &scenario.simulation,
+        train,
+        seed: scenario.seed.stream("planner"),
+    };
+    let began = Instant::now();
+    let evaluator = Evaluator::new(&problem);
+    let plan = policy.place(&problem, &evaluator, progress).map_err(|error| match error {
+        // What a scenario asks for cannot be built: the file is to change, not the program.
+        PlanError::TooFewDevices { .. } | PlanError::Impossible { .. } | PlanError::IntegerProgram { .. } => {
+            anyhow::Error::from(FileError::at_field(
+                &scenario.path,
+                "planner",
+                format!("cannot be carried out: {error}"),
+            ))
+        }
+        other => anyhow::Error::from(other),
+    })?;
+    Ok(Planned { policy: name, plan, wall: began.elapsed(), clairvoyant })
+}
+
+/// Remarks on stderr about keys of `[planner]` that none of the policies asked for uses.
+pub(crate) fn tell_unused(scenario: &Scenario, policies: &[&str], common: Common) {
+    for (key, users) in scenario.planner.unused(policies).into_iter().filter(|_| !common.quiet) {
+        let users = users.join(", ");
+        eprintln!("note: {}: planner.{key} is not used here; it is for {users}", scenario.path.display());
+    }
+}
+
+/// The upper bound on attainment for `workload`, whatever the placement and the scheduler.
+pub(crate) fn bound(scenario: &Scenario, workload: &Workload) -> Bound {
+    upper_bound(&scenario.cluster, &scenario.models, workload, &assumptions(scenario))
+}
+
+/// The fewest devices for which that bound reaches `target`.
+pub(crate) fn bound_devices(scenario: &Scenario, workload: &Workload, target: f64) -> Option<u32> {
+    fewest_devices(&scenario.cluster, &scenario.models, workload, &assumptions(scenario), target)
+}
+
+fn assumptions(scenario: &Scenario) -> Assumptions {
+    let scheduler = &scenario.simulation.scheduler;
+    Assumptions {
+        stage_penalty: scenario.simulation.stage_penalty,
+        fixed_overhead: scheduler.fixed_overhead.seconds(),
+        max_batch: scheduler.max_batch,
+    }
+}
+
+/// Simulates `windows` under `workload`.
+pub(crate) fn score(
+    scenario: &Scenario,
+    windows: &PlacementWindows,
+    workload: &Workload,
+) -> anyhow::Result<(Run, ResultsFile)> {
+    let began = Instant::now();
+    let run = simulate(&scenario.cluster, &scenario.models, windows, workload, &scenario.simulation)?;
+    let wall = began.elapsed().as_secs_f64();
+    let finished = Finished {
+        workload,
+        models: &scenario.models,
+        windows,
+        outcomes: &run.outcomes,
+        groups: &run.groups,
+        warmup: scenario.simulation.warmup,
+        seed: scenario.seed.0,
+    };
+    let mut results = finished.results();
+    results.wall_s = wall;
+    results.requests_per_wall_second = if wall > 0.0 { workload.len() as f64 / wall } else { 0.0 };
+    Ok((run, results))
+}

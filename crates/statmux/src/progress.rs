@@ -1,0 +1,52 @@
+//! Progress of long work, on stderr and only when somebody watches.
+
+use crate::args::Common;
+use crate::interrupt;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use statmux_plan::{Progress, Report};
+use std::io::IsTerminal;
+
+/// A line on stderr that says how far the work is; nothing when stderr is no terminal or talk is off.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    /// A bar over `steps` steps; without a number, a spinner.
+    pub(crate) fn new(common: Common, what: &str, steps: Option<u64>) -> Self {
+        let visible = !common.quiet && std::io::stderr().is_terminal();
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(steps, target);
+        let template = match steps {
+            Some(_) => "{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed} (about {eta} left)",
+            None => "{prefix} {spinner} {msg} {elapsed}",
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is well formed");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(what.to_owned());
+        Self { bar }
+    }
+
+    /// One more step is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Removes the line.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn report(&self, report: Report<'_>) {
+        let attainment = statmux_report::number::percent(report.attainment);
+        self.bar.set_message(format!("{} candidates, last {}: {attainment}", report.evaluations, report.candidate));
+        self.bar.tick();
+    }
+
+    fn stop(&self) -> bool {
+        interrupt::asked()
+    }
+}

@@ -1,0 +1,125 @@
+//! A scenario file, resolved: everything a run needs, read and checked once.
+
+mod file;
+mod overrides;
+
+pub(crate) use overrides::{Override, parse_over};
+
+use crate::args::{Common, ScenarioArg};
+use file::ScenarioFile;
+use statmux_core::files::{self, FileError};
+use statmux_core::{Cluster, ModelSpec, Profile, Seed, Workload};
+use statmux_plan::PlannerTable;
+use statmux_sim::SimulationSettings;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Everything that determines a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    /// Where it was read from.
+    pub(crate) path: PathBuf,
+    /// The root of all chance.
+    pub(crate) seed: Seed,
+    /// The devices.
+    pub(crate) cluster: Cluster,
+    /// The models, by id.
+    pub(crate) models: Vec<ModelSpec>,
+    /// Where stage times come from, one line per profile file.
+    pub(crate) provenance: Vec<String>,
+    /// Scheduling policies, overheads, faults.
+    pub(crate) simulation: SimulationSettings,
+    /// The planner's policy and parameters.
+    pub(crate) planner: PlannerTable,
+    /// What results are about.
+    pub(crate) test: Arc<Workload>,
+    /// What the planner may see.
+    pub(crate) train: Arc<Workload>,
+    /// Whether the planner sees other requests than those the results are about.
+    pub(crate) trained_on: TrainedOn,
+}
+
+/// What the planner saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrainedOn {
+    /// The very requests that the results are about, as in the published experiments.
+    TestWindow,
+    /// A workload of its own.
+    OwnWindow,
+}
+
+impl TrainedOn {
+    /// The word used in result files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TestWindow => "test window",
+            Self::OwnWindow => "train window",
+        }
+    }
+
+    /// The sentence every report carries.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Self::TestWindow => "Planned on the same requests that are scored (no [workload.train]): optimistic.",
+            Self::OwnWindow => "Planned on the train window, scored on the test window, which the planner never saw.",
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads the scenario that the command line names.
+    pub(crate) fn load(arg: &ScenarioArg, common: Common) -> Result<Self, FileError> {
+        let overrides = arg.set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>();
+        let overrides = overrides.map_err(|what| FileError::whole(&arg.path, what))?;
+        Self::load_with(&arg.path, &overrides, common.seed)
+    }
+
+    /// Reads a scenario with some of its values replaced.
+    pub(crate) fn load_with(path: &Path, overrides: &[Override], seed: Option<u64>) -> Result<Self, FileError> {
+        let text = files::read_text(path)?;
+        // Parsed as written first, so that errors have lines.
+        let mut file: ScenarioFile = files::parse_toml(path, &text)?;
+        if !overrides.is_empty() {
+            file = overrides::apply(path, &text, overrides)?;
+        }
+        Self::resolve(path, file, seed)
+    }
+
+    fn resolve(path: &Path, file: ScenarioFile, seed: Option<u64>) -> Result<Self, FileError> {
+        files::check_version(path, file.version)?;
+        let seed = Seed(seed.unwrap_or(file.seed));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let profiles = file.profiles.files.iter().map(|name| files::read_profile(&folder.join(name)));
+        let profiles: Vec<Profile> = profiles.collect::<Result<_, _>>()?;
+        let cluster = file.cluster.build(path)?;
+        let models = files::instances(path, &file.models, &profiles)?;
+        let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+        let workload = file
+            .workload
+            .as_ref()
+            .ok_or_else(|| FileError::at_field(path, "workload", "is missing: what arrives? Add a [workload] table"))?;
+        let test = Arc::new(workload.build(path, &names, seed)?);
+        let (train, trained_on) = match workload.build_train(path, &names, seed)? {
+            Some(train) => (Arc::new(train), TrainedOn::OwnWindow),
+            None => (Arc::clone(&test), TrainedOn::TestWindow),
+        };
+        let provenance = file
+            .profiles
+            .files
+            .iter()
+            .zip(&profiles)
+            .map(|(name, profile)| format!("{}: {} ({})", name.display(), profile.provenance, profile.device));
+        Ok(Self {
+            path: path.to_owned(),
+            seed,
+            cluster,
+            models,
+            provenance: provenance.collect(),
+            simulation: file.simulation.build(path)?,
+            planner: file.planner,
+            test,
+            train,
+            trained_on,
+        })
+    }
+}

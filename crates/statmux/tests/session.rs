@@ -1,0 +1,72 @@
+//! Commands as users type them: what they print, what they write, how they end.
+
+mod common;
+
+use common::Session;
+
+#[test]
+fn a_plan_is_written_and_simulates_as_planned() {
+    let session = Session::new(|text| text);
+    let planned = session.json("plan s.toml -o p.json");
+    let simulated = session.json("simulate s.toml --placement p.json --requests-out r.csv");
+    assert_eq!(planned["test"]["slo_attainment"], simulated["slo_attainment"]);
+    assert_eq!(planned["train"]["requests"], simulated["requests"]);
+    assert!(planned["bound"].as_f64() >= simulated["slo_attainment"].as_f64());
+    assert_eq!(planned["trained_on"], "test window");
+    let requests = simulated["requests"].as_u64().expect("a number");
+    let by_outcome = ["served_in_slo", "served_late", "rejected"].map(|key| simulated[key].as_u64().expect("a number"));
+    assert_eq!(by_outcome.iter().sum::<u64>(), requests);
+    let rows = session.read("r.csv");
+    assert_eq!(rows.lines().count() as u64, requests + 1);
+    assert_eq!(rows.lines().next(), Some("request,model,arrival_s,group,start_s,finish_s,outcome"));
+    let in_slo = rows.lines().filter(|row| row.ends_with(",in_slo")).count() as u64;
+    assert_eq!(in_slo, by_outcome[0]);
+    assert!(session.run("plan s.toml").stdout.contains("optimistic"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let session = Session::new(|text| text);
+    let run = |seed: u32, name: &str| {
+        assert_eq!(session.run(&format!("plan s.toml -o {name} --seed {seed}")).code, 0);
+        session.run(&format!("simulate s.toml --placement {name} --requests-out {name}.csv --seed {seed}"));
+        (session.read(name), session.read(&format!("{name}.csv")))
+    };
+    assert_eq!(run(7, "a"), run(7, "b"));
+    assert_ne!(run(7, "c").1, run(8, "d").1);
+}
+
+#[test]
+fn policies_are_compared_on_the_test_window() {
+    let session = Session::new(|text| text.replace("[simulation]", "[workload.train]\nseed = 9\n\n[simulation]"));
+    let compared = session.json("compare s.toml --policies alpaserve,selective-replication,clockwork++");
+    let policies = compared["policies"].as_array().expect("a list");
+    assert_eq!(policies.len(), 3);
+    assert_eq!(policies[0]["trained_on"], "train window");
+    assert_eq!(policies[2]["trained_on"], "test window (clairvoyant policy)");
+    assert_eq!(policies[0]["test"]["requests"], policies[2]["test"]["requests"]);
+}
+
+#[test]
+fn a_sweep_takes_up_finished_cells() {
+    let session = Session::new(|text| text);
+    let sweep = "sweep s.toml --over cluster.devices=2,4 --policies selective-replication,alpaserve --out grid";
+    let first = session.json(sweep);
+    assert_eq!(first["cells"].as_array().expect("a list").len(), 4);
+    assert_eq!(first["unfinished"], 0);
+    let table = session.read("grid/sweep.csv");
+    let again = session.json(sweep);
+    // Finished cells come back as they were, wall-clock times included.
+    assert_eq!(first, again);
+    assert_eq!(table, session.read("grid/sweep.csv"));
+    assert!(session.read("grid/sweep.svg").starts_with("<svg"));
+}
+
+#[test]
+fn policies_lists_what_a_scenario_can_name() {
+    let session = Session::new(|text| text);
+    let listed = session.run("policies").stdout;
+    for name in ["alpaserve", "clockwork++", "least-clock", "late-binding", "edf", "deadline"] {
+        assert!(listed.lines().any(|line| line.contains(name)), "{name}");
+    }
+}
