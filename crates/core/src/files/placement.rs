@@ -82,7 +82,7 @@ impl PlacementFile {
             let placement = resolve_groups(path, &field, entry.groups, &by_name)?;
             placement
                 .check(cluster, models, max_batch)
-                .map_err(|error| FileError::at_field(path, field, format!(": {error}")))?;
+                .map_err(|error| FileError::at_field(path, format!("{field}:"), error.to_string()))?;
             windows.push(Window { starts, placement });
         }
         Ok(PlacementWindows(windows))
