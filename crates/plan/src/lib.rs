@@ -9,6 +9,7 @@ pub mod bound;
 pub mod derive;
 pub mod enumerate;
 pub mod evaluate;
+pub mod explain;
 pub mod integer;
 pub mod intra_op;
 pub mod memory;
