@@ -52,6 +52,10 @@ pub(crate) enum Command {
     Simulate(commands::simulate::SimulateArgs),
     /// Plan and simulate with several policies, side by side
     Compare(commands::compare::CompareArgs),
+    /// Which models miss, when and why; what would help; what a lost device costs
+    Explain(commands::explain::ExplainArgs),
+    /// The fewest devices, the highest rate or CV, or the tightest SLOs for a target
+    Size(commands::size::SizeArgs),
     /// A grid of scenarios, in parallel, resumable
     Sweep(commands::sweep::SweepArgs),
     /// Look at traces, convert, fit and synthesise them

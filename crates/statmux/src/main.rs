@@ -10,6 +10,7 @@ mod output;
 mod planning;
 mod progress;
 mod scenario;
+mod sizing;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -12,7 +12,6 @@ pub(crate) enum End {
     /// All was done.
     Done,
     /// A target asked for was not reached.
-    #[allow(dead_code)]
     TargetMissed,
 }
 

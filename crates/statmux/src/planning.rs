@@ -1,11 +1,13 @@
 //! What several commands do: plan with a policy, and score a placement on a workload.
 
 use crate::args::Common;
+use crate::output::UsageError;
 use crate::scenario::{Scenario, TrainedOn};
 use statmux_core::files::{FileError, ResultsFile};
 use statmux_core::summary::Finished;
-use statmux_core::{PlacementWindows, Workload};
+use statmux_core::{DeviceId, PlacementWindows, Workload};
 use statmux_plan::bound::{Assumptions, Bound, fewest_devices, upper_bound};
+use statmux_plan::explain::without;
 use statmux_plan::policy::find;
 use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
 use statmux_sim::{Run, simulate};
@@ -80,6 +82,23 @@ fn assumptions(scenario: &Scenario) -> Assumptions {
         fixed_overhead: scheduler.fixed_overhead.seconds(),
         max_batch: scheduler.max_batch,
     }
+}
+
+/// `windows` after the loss of the devices of these numbers: groups that use them serve nobody.
+pub(crate) fn without_devices(
+    scenario: &Scenario,
+    mut windows: PlacementWindows,
+    devices: &[u32],
+) -> Result<PlacementWindows, UsageError> {
+    if let Some(unknown) = devices.iter().find(|&&device| device as usize >= scenario.cluster.len()) {
+        let last = scenario.cluster.len() - 1;
+        return Err(UsageError(format!("--without {unknown}: the cluster has devices 0 to {last}")));
+    }
+    let devices: Vec<DeviceId> = devices.iter().copied().map(DeviceId).collect();
+    for window in &mut windows.0 {
+        window.placement = without(&window.placement, &devices);
+    }
+    Ok(windows)
 }
 
 /// Simulates `windows` under `workload`.

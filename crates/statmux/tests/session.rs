@@ -70,3 +70,47 @@ fn policies_lists_what_a_scenario_can_name() {
         assert!(listed.lines().any(|line| line.contains(name)), "{name}");
     }
 }
+
+#[test]
+fn every_miss_is_explained_and_every_change_is_tried() {
+    let session = Session::new(|text| text);
+    let planned = session.json("plan s.toml -o p.json");
+    let explained = session.json("explain s.toml --placement p.json");
+    let missed = explained["missed"].as_u64().expect("a number");
+    assert_eq!(explained["slo_attainment"], planned["test"]["slo_attainment"]);
+    let sum = |list: &serde_json::Value, key: &str| -> u64 {
+        list.as_array().expect("a list").iter().map(|entry| entry[key].as_u64().expect("a number")).sum()
+    };
+    assert_eq!((sum(&explained["causes"], "requests"), sum(&explained["models"], "missed")), (missed, missed));
+    assert!(explained["remedies"].as_array().expect("a list").iter().all(|r| r["missed"].as_u64() < Some(missed)));
+    // What is said of a lost group is what a run without one of its devices shows.
+    let loss = &explained["losses"][0];
+    let device = loss["devices"][0].as_u64().expect("a number");
+    let without = session.json(&format!("simulate s.toml --placement p.json --without {device}"));
+    let left = without["served_late"].as_u64().expect("a number") + without["rejected"].as_u64().expect("a number");
+    assert_eq!(loss["missed"], left);
+    assert_eq!(session.run("simulate s.toml --placement p.json --without 4").code, 2);
+}
+
+#[test]
+fn the_size_found_holds_and_the_next_smaller_does_not() {
+    let session = Session::new(|text| text);
+    let sized = session.json("size s.toml --target 95% --policies alpaserve --seeds 2");
+    let values = sized["policies"][0]["values"].as_array().expect("a list");
+    assert_eq!((values.len(), sized["bound"]["values"].as_array().expect("a list").len()), (2, 2));
+    let devices = values[0].as_u64().or_else(|| values[0].as_f64().map(|value| value as u64)).expect("a number");
+    assert!(sized["bound"]["values"][0].as_f64() <= values[0].as_f64());
+    let attained = |devices: u64| {
+        let planned = session.json(&format!("plan s.toml --policy alpaserve --set cluster.devices={devices}"));
+        planned["test"]["slo_attainment"].as_f64().expect("a number")
+    };
+    assert!(attained(devices) >= 0.95 && attained(devices - 1) < 0.95, "{devices}");
+    for axis in ["rate", "cv", "slo"] {
+        let sized = session.json(&format!("size s.toml --target 50% --axis {axis} --seeds 1"));
+        let (value, bound) = (&sized["policies"][0]["values"][0], &sized["bound"]["values"][0]);
+        let (value, bound) = (value.as_f64().expect("it is reached"), bound.as_f64().expect("it is reached"));
+        assert!(if axis == "slo" { bound <= value } else { bound >= value }, "{axis}: {bound} and {value}");
+    }
+    let out_of_reach = session.run("size s.toml --target 100% --policies selective-replication --most-devices 1");
+    assert_eq!(out_of_reach.code, 3, "{}", out_of_reach.stderr);
+}

@@ -2,9 +2,11 @@
 
 pub(crate) mod compare;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod policies;
 pub(crate) mod simulate;
+pub(crate) mod size;
 pub(crate) mod sweep;
 mod tables;
 pub(crate) mod trace;
@@ -20,6 +22,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<End> {
         Command::Plan(plan) => plan::run(&plan, common),
         Command::Simulate(simulate) => simulate::run(&simulate, common),
         Command::Compare(compare) => compare::run(&compare, common),
+        Command::Explain(explain) => explain::run(&explain, common),
+        Command::Size(size) => size::run(&size, common),
         Command::Sweep(sweep) => sweep::run(&sweep, common),
         Command::Trace(trace) => trace::run(&trace, common),
         Command::Policies => policies::run(common),

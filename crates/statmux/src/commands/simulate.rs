@@ -3,7 +3,7 @@
 use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::{groups_table, models_table, summary_table};
 use crate::output::{End, print};
-use crate::planning::score;
+use crate::planning::{score, without_devices};
 use crate::scenario::Scenario;
 use clap::Args;
 use statmux_core::files::read_placement;
@@ -18,6 +18,9 @@ pub(crate) struct SimulateArgs {
     /// The placement file, as written by `statmux plan -o`
     #[arg(long, value_name = "FILE")]
     placement: PathBuf,
+    /// Loses these devices from the beginning, and with them the groups that use them
+    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
+    without: Vec<u32>,
     /// Writes what became of each request (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
@@ -27,6 +30,7 @@ pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     let scenario = Scenario::load(&args.scenario, common)?;
     let max_batch = scenario.simulation.scheduler.max_batch;
     let windows = read_placement(&args.placement, &scenario.cluster, &scenario.models, max_batch)?;
+    let windows = without_devices(&scenario, windows, &args.without)?;
     let (run, results) = score(&scenario, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();

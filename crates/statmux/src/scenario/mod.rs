@@ -66,12 +66,18 @@ impl TrainedOn {
     }
 }
 
+impl ScenarioArg {
+    /// What `--set` replaces.
+    pub(crate) fn overrides(&self) -> Result<Vec<Override>, FileError> {
+        let overrides = self.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>();
+        overrides.map_err(|what| FileError::whole(&self.path, what))
+    }
+}
+
 impl Scenario {
     /// Reads the scenario that the command line names.
     pub(crate) fn load(arg: &ScenarioArg, common: Common) -> Result<Self, FileError> {
-        let overrides = arg.set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>();
-        let overrides = overrides.map_err(|what| FileError::whole(&arg.path, what))?;
-        Self::load_with(&arg.path, &overrides, common.seed)
+        Self::load_with(&arg.path, &arg.overrides()?, common.seed)
     }
 
     /// Reads a scenario with some of its values replaced.
