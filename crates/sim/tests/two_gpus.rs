@@ -19,7 +19,6 @@ use statmux_core::{
 use statmux_sched::{Admission, Settings};
 use statmux_sim::{SimulationSettings, simulate};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// One request of a run; seconds since its arrival.
@@ -37,10 +36,9 @@ struct Execution {
 }
 
 fn runs() -> BTreeMap<String, Vec<Measured>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/two_gpus.csv.gz");
-    let file = std::fs::File::open(path).expect("the sample is in the repository");
+    let sample = &include_bytes!("data/two_gpus.csv.gz")[..];
     let mut runs: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
-    for row in csv::Reader::from_reader(GzDecoder::new(file)).records() {
+    for row in csv::Reader::from_reader(GzDecoder::new(sample)).records() {
         let row = row.expect("the sample is well formed");
         let seconds = |column: usize| row[column].parse::<f64>().expect("a number") * 1e-6;
         let execution = |at: usize| Execution { devices: row[at].into(), start: seconds(at + 1), end: seconds(at + 2) };
