@@ -15,8 +15,7 @@ use statmux_sim::simulate;
 fn placement(case: &Case, seed: u64) -> Option<Placement> {
     let problem = case.problem();
     let policy = (policy::find("round-robin").expect("it exists").build)(&Parameters::default());
-    let mut placement =
-        policy.place(&problem, &Evaluator::new(&problem), &Silent).ok()?.windows.0.remove(0).placement;
+    let mut placement = policy.place(&problem, &Evaluator::new(&problem), &Silent).ok()?.windows.0.remove(0).placement;
     let dice = &mut Dice::new(seed);
     for group in &mut placement.groups {
         group.models.retain(|_| !dice.one_in(4));
