@@ -113,6 +113,9 @@ const ENOUGH_MISSES: f64 = 0.003;
 /// Requests put on top where candidates cannot be told apart, as multiples of the window's.
 const EXTRA: [f64; 7] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0];
 
+/// Without a clock, the published search is left out where requests times models times devices are more than this.
+const MOST_FOR_PUBLISHED: u128 = 2_000_000_000;
+
 /// The share of the time that the published search may take.
 const PUBLISHED_SHARE: f64 = 0.3;
 
@@ -135,7 +138,7 @@ impl Policy for Statmux {
         let published = self.published(&search, &limit)?;
         let choices: Vec<Choice<'_>> = self.schedulings(problem).into_iter().map(|s| self.choice(problem, s)).collect();
         let traffic = Traffic { problem: *problem };
-        let mut start = self.start(&search, &choices, &traffic, &published)?;
+        let mut start = self.start(&search, &choices, &traffic, published.as_ref())?;
         let Choice { scheduling, settings, catalogue } = &choices[start.choice];
         let moves = Moves { catalogue, shapes: std::mem::take(&mut start.shapes) };
         let within = limit.within(1.0);
@@ -167,12 +170,17 @@ impl Policy for Statmux {
             }
             start.hardness += 1;
         }
-        let mut plan = if traffic.prefers(settings, &start.placement, &published)? {
-            search.plan(published)
-        } else {
-            let mut plan = search.plan(start.placement);
-            plan.scheduling = Some(*scheduling);
-            plan
+        let better = match &published {
+            Some(published) => traffic.prefers(settings, &start.placement, published)?,
+            None => false,
+        };
+        let mut plan = match published {
+            Some(published) if better => search.plan(published),
+            _ => {
+                let mut plan = search.plan(start.placement);
+                plan.scheduling = Some(*scheduling);
+                plan
+            }
         };
         plan.evaluations = evaluator.evaluations();
         Ok(plan)
@@ -228,10 +236,15 @@ impl Traffic<'_> {
 
 impl Statmux {
     /// AlpaServe's plan, or the best it has after its share of the time.
-    fn published(&self, search: &Search<'_>, limit: &Limit<'_>) -> Result<Placement, PlanError> {
+    fn published(&self, search: &Search<'_>, limit: &Limit<'_>) -> Result<Option<Placement>, PlanError> {
+        let Problem { train, models, cluster, .. } = *search.problem;
+        let size = train.len() as u128 * models.len() as u128 * cluster.len() as u128;
+        if self.moves.is_some() && size > MOST_FOR_PUBLISHED {
+            return Ok(None);
+        }
         let policy = Buckets(Alpaserve { max_pp: self.max_pp, max_op: self.max_op.min(4) });
         let mut plan = policy.place(search.problem, search.evaluator, &limit.within(PUBLISHED_SHARE))?;
-        Ok(plan.windows.0.remove(0).placement)
+        Ok(Some(plan.windows.0.remove(0).placement))
     }
 
     /// The scheduling options to choose from, the most promising first.
@@ -263,7 +276,7 @@ impl Statmux {
         search: &Search<'_>,
         choices: &[Choice<'_>],
         traffic: &Traffic<'_>,
-        published: &Placement,
+        published: Option<&Placement>,
     ) -> Result<Start, PlanError> {
         let Search { problem, evaluator, .. } = *search;
         let filled = |choice: &Choice<'_>, shape: ParallelConfig| {
@@ -274,7 +287,10 @@ impl Statmux {
         let first = &choices[0];
         let uniform = first.catalogue.shapes.par_iter().map(|&shape| filled(first, shape));
         let mut placements: Vec<Placement> = uniform.collect();
-        placements.push(published.clone());
+        placements.extend(published.cloned());
+        if placements.is_empty() {
+            placements.push(Placement::default());
+        }
         let pieces = traffic.pieces(0);
         let judge = Judge::new(problem, &first.settings, &pieces);
         let judged = judge_all(&judge, &placements)?;
