@@ -42,7 +42,13 @@ impl Bar {
 impl Progress for Bar {
     fn report(&self, report: Report<'_>) {
         let attainment = statmux_report::number::percent(report.attainment);
-        self.bar.set_message(format!("{} candidates, last {}: {attainment}", report.evaluations, report.candidate));
+        let left = report.bound.map(|bound| {
+            let gap = statmux_report::number::percentage_points((bound - report.attainment).max(0.0));
+            format!(", at most {gap} below the bound")
+        });
+        let left = left.unwrap_or_default();
+        self.bar
+            .set_message(format!("{} candidates, last {}: {attainment}{left}", report.evaluations, report.candidate));
         self.bar.tick();
     }
 

@@ -4,7 +4,7 @@
 //! others in steps of 2 %. Attainment is taken to rise with every step; where it does not, the answer is still a
 //! point that holds beside one that does not.
 
-use crate::planning::{bound, plan, score};
+use crate::planning::{bound, plan, score_plan};
 use crate::scenario::{Override, Scenario};
 use clap::ValueEnum;
 use statmux_core::files::FileError;
@@ -92,8 +92,8 @@ impl Question<'_> {
     /// The answer for `policy`, with every point planned and simulated anew.
     pub(crate) fn answer(&self, policy: &str, seed: Option<u64>, progress: &dyn Progress) -> anyhow::Result<Answer> {
         self.search(seed, |scenario| {
-            let windows = plan(scenario, Some(policy), progress)?.plan.windows;
-            Ok(score(scenario, &windows, &scenario.test)?.1.slo_attainment)
+            let planned = plan(scenario, Some(policy), progress)?;
+            Ok(score_plan(scenario, &planned.plan, &scenario.test)?.1.slo_attainment)
         })
     }
 

@@ -25,6 +25,38 @@ fn a_plan_is_written_and_simulates_as_planned() {
 }
 
 #[test]
+fn a_plan_keeps_its_scheduling_options_in_its_file() {
+    let session = Session::new(|text| text.replace("policy = \"alpaserve\"", "policy = \"statmux\"\nmoves = 16"));
+    let planned = session.json("plan s.toml -o p.json");
+    assert!(planned["gap"].as_f64().expect("a number") >= 0.0);
+    assert_eq!(planned["placement"]["scheduling"]["dispatch"], "late-binding");
+    let simulated = session.json("simulate s.toml --placement p.json");
+    assert_eq!(planned["test"]["slo_attainment"], simulated["slo_attainment"]);
+    // Without the key, the scenario's own options hold.
+    let file: serde_json::Value = serde_json::from_str(&session.read("p.json")).expect("JSON");
+    let mut bare = file;
+    bare.as_object_mut().expect("an object").remove("scheduling");
+    session.write("bare.json", &bare.to_string());
+    let bare = session.json("simulate s.toml --placement bare.json");
+    assert_ne!(bare["latency_s"], simulated["latency_s"]);
+}
+
+#[test]
+fn a_budget_is_a_time_or_a_number_of_simulations() {
+    let plan = |budget: &str, policy: &str, arguments: &str| {
+        let planner = format!("policy = \"{policy}\"\nbudget = {budget}");
+        let session = Session::new(|text| text.replace("policy = \"alpaserve\"", &planner));
+        session.run(&format!("plan s.toml {arguments}")).code
+    };
+    assert_eq!(plan("\"50 ms\"", "statmux", ""), 0);
+    assert_eq!(plan("\"50 h\"", "statmux", "--budget 50ms"), 0);
+    assert_eq!(plan("20", "selective-replication-beam", ""), 0);
+    assert_eq!(plan("0", "selective-replication-beam", ""), 2);
+    assert_eq!(plan("-1", "statmux", ""), 2);
+    assert_eq!(plan("\"soon\"", "statmux", ""), 2);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let session = Session::new(|text| text);
     let run = |seed: u32, name: &str| {

@@ -2,12 +2,11 @@
 
 use crate::args::{Common, ScenarioArg};
 use crate::output::{End, UsageError, print};
-use crate::planning::without_devices;
+use crate::planning::{read_plan, without_devices};
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::PlacementWindows;
-use statmux_core::files::read_placement;
 use statmux_plan::explain::{Cause, Change, Explanation, Remedy, Setting, losses, remedies};
 use statmux_report::number;
 use statmux_report::sparkline::{Glyphs, sparkline};
@@ -86,8 +85,8 @@ struct LossResult {
 
 pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
     let scenario = Scenario::load(&args.scenario, common)?;
-    let max_batch = scenario.simulation.scheduler.max_batch;
-    let windows = read_placement(&args.placement, &scenario.cluster, &scenario.models, max_batch)?;
+    let (windows, scheduling) = read_plan(&scenario, &args.placement)?;
+    let chosen = scheduling.map(|scheduling| scheduling.apply(&scenario.simulation));
     let windows = without_devices(&scenario, windows, &args.without)?;
     let [window] = windows.0.as_slice() else {
         let what = "explain looks at one placement at a time, and this file has several windows";
@@ -96,7 +95,7 @@ pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
     let setting = Setting {
         cluster: &scenario.cluster,
         models: &scenario.models,
-        settings: &scenario.simulation,
+        settings: chosen.as_ref().unwrap_or(&scenario.simulation),
         placement: &window.placement,
         workload: &scenario.test,
     };

@@ -27,8 +27,15 @@ const FILES: &[(&str, &[u8])] = &[
 ];
 
 /// The policies compared: the simplest first, the published ones, and what a clairvoyant swapper would get.
-const POLICIES: &[&str] =
-    &["uniform-replication", "round-robin", "selective-replication", "clockwork++", "alpaserve", "alpaserve-buckets"];
+const POLICIES: &[&str] = &[
+    "uniform-replication",
+    "round-robin",
+    "selective-replication",
+    "clockwork++",
+    "alpaserve",
+    "alpaserve-buckets",
+    "statmux",
+];
 
 /// The policies for which the devices needed are counted.
 const SIZED: &[&str] = &["selective-replication", "clockwork++", "alpaserve"];
