@@ -58,6 +58,16 @@ pub(crate) enum Command {
     Size(commands::size::SizeArgs),
     /// A grid of scenarios, in parallel, resumable
     Sweep(commands::sweep::SweepArgs),
+    /// The real server: models over HTTP, scheduled as simulated
+    Serve(commands::serve::ServeArgs),
+    /// Send the scenario's workload to a server; report as `simulate` does
+    Replay(commands::replay::ReplayArgs),
+    /// A simulated and a served run side by side
+    CompareRuns(commands::compare_runs::CompareRunsArgs),
+    /// Give a server's event log to a fresh scheduler, which must act the same
+    ReplayLog(commands::replay_log::ReplayLogArgs),
+    /// Measure models on this machine into a profile file
+    Profile(commands::profile::ProfileArgs),
     /// Look at traces, convert, fit and synthesise them
     Trace(commands::trace::TraceArgs),
     /// What can be named in a scenario, one line each

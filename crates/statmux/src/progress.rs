@@ -33,6 +33,16 @@ impl Bar {
         self.bar.inc(1);
     }
 
+    /// So many steps are done.
+    pub(crate) fn at(&self, step: u64) {
+        self.bar.set_position(step);
+    }
+
+    /// Shows what is at work.
+    pub(crate) fn say(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
     /// Removes the line.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

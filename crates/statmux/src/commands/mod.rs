@@ -1,10 +1,15 @@
 //! One file per command. Each takes its arguments, calls the libraries, and prints.
 
 pub(crate) mod compare;
+pub(crate) mod compare_runs;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod policies;
+pub(crate) mod profile;
+pub(crate) mod replay;
+pub(crate) mod replay_log;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod size;
 pub(crate) mod sweep;
@@ -25,6 +30,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<End> {
         Command::Explain(explain) => explain::run(&explain, common),
         Command::Size(size) => size::run(&size, common),
         Command::Sweep(sweep) => sweep::run(&sweep, common),
+        Command::Serve(serve) => serve::run(&serve, common),
+        Command::Replay(replay) => replay::run(&replay, common),
+        Command::CompareRuns(compare) => compare_runs::run(&compare, common),
+        Command::ReplayLog(replay) => replay_log::run(&replay, common),
+        Command::Profile(profile) => profile::run(&profile, common),
         Command::Trace(trace) => trace::run(&trace, common),
         Command::Policies => policies::run(common),
     }
