@@ -110,12 +110,17 @@ pub(crate) fn without_devices(
     Ok(windows)
 }
 
-/// Reads the placement file at `path`, and the scheduling options that it was made for if it says so.
-pub(crate) fn read_plan(scenario: &Scenario, path: &Path) -> Result<(PlacementWindows, Option<Scheduling>), FileError> {
-    let file = PlacementFile::read(path)?;
-    let scheduling = file.scheduling().map(|entry| Scheduling::read(entry, path)).transpose()?;
-    let max_batch = scheduling.map_or(scenario.simulation.scheduler.max_batch, |scheduling| scheduling.max_batch);
-    Ok((file.resolve(path, &scenario.cluster, &scenario.models, max_batch)?, scheduling))
+/// Reads the placement file at `path`; scheduling options that it was made for take the place of the scenario's.
+pub(crate) fn adopt_placement(scenario: &mut Scenario, path: &Path) -> Result<PlacementWindows, FileError> {
+    adopt(scenario, PlacementFile::read(path)?, path)
+}
+
+/// The same for a placement file that was read from `path` already.
+pub(crate) fn adopt(scenario: &mut Scenario, file: PlacementFile, path: &Path) -> Result<PlacementWindows, FileError> {
+    if let Some(entry) = file.scheduling() {
+        scenario.simulation = Scheduling::read(entry, path)?.apply(&scenario.simulation);
+    }
+    file.resolve(path, &scenario.cluster, &scenario.models, scenario.simulation.scheduler.max_batch)
 }
 
 /// Simulates `plan` under `workload`, with the scheduling options that it chose.
@@ -133,7 +138,7 @@ pub(crate) fn score(
 }
 
 /// Simulates `windows` under `workload`; `scheduling` goes before the scenario's options.
-pub(crate) fn score_under(
+fn score_under(
     scenario: &Scenario,
     scheduling: Option<Scheduling>,
     windows: &PlacementWindows,

@@ -125,16 +125,6 @@ impl PlacementFile {
     }
 }
 
-/// Reads a placement file and checks it against the cluster and the models.
-pub fn read_placement(
-    path: &Path,
-    cluster: &Cluster,
-    models: &[ModelSpec],
-    max_batch: u32,
-) -> Result<PlacementWindows, FileError> {
-    PlacementFile::read(path)?.resolve(path, cluster, models, max_batch)
-}
-
 /// The text of a placement file that holds `windows`.
 pub fn placement_json(windows: &PlacementWindows, models: &[ModelSpec]) -> String {
     PlacementFile::new(windows, models).to_json()

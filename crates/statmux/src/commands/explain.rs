@@ -2,7 +2,7 @@
 
 use crate::args::{Common, ScenarioArg};
 use crate::output::{End, UsageError, print};
-use crate::planning::{read_plan, without_devices};
+use crate::planning::{adopt_placement, without_devices};
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
@@ -84,9 +84,8 @@ struct LossResult {
 }
 
 pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
-    let scenario = Scenario::load(&args.scenario, common)?;
-    let (windows, scheduling) = read_plan(&scenario, &args.placement)?;
-    let chosen = scheduling.map(|scheduling| scheduling.apply(&scenario.simulation));
+    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let windows = adopt_placement(&mut scenario, &args.placement)?;
     let windows = without_devices(&scenario, windows, &args.without)?;
     let [window] = windows.0.as_slice() else {
         let what = "explain looks at one placement at a time, and this file has several windows";
@@ -95,7 +94,7 @@ pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
     let setting = Setting {
         cluster: &scenario.cluster,
         models: &scenario.models,
-        settings: chosen.as_ref().unwrap_or(&scenario.simulation),
+        settings: &scenario.simulation,
         placement: &window.placement,
         workload: &scenario.test,
     };

@@ -2,11 +2,11 @@
 
 use crate::args::{Common, ScenarioArg};
 use crate::output::{End, UsageError, print};
+use crate::planning::{adopt, adopt_placement};
 use crate::scenario::Scenario;
 use crate::serving::fixed;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::{PlacementFile, read_placement};
 use statmux_report::number;
 use statmux_sched::StageTimes;
 use statmux_serve::engine::scheduler;
@@ -48,7 +48,7 @@ struct Difference {
 }
 
 pub(crate) fn run(args: &ReplayLogArgs, common: Common) -> anyhow::Result<End> {
-    let scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = Scenario::load(&args.scenario, common)?;
     let log = LogReader::open(&args.log)?;
     let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
     if log.header().models != names {
@@ -56,15 +56,12 @@ pub(crate) fn run(args: &ReplayLogArgs, common: Common) -> anyhow::Result<End> {
         let what = format!("{log} is of a server with other models than {scenario} has: give the scenario it served");
         return Err(UsageError(what).into());
     }
+    let (windows, path) = match &args.placement {
+        Some(path) => (adopt_placement(&mut scenario, path)?, path),
+        None => (adopt(&mut scenario, log.header().placement.clone(), &args.log)?, &args.log),
+    };
     let settings = scenario.simulation.scheduler;
     let (cluster, models, max_batch) = (&scenario.cluster, &scenario.models, settings.max_batch);
-    let (windows, path) = match &args.placement {
-        Some(path) => (read_placement(path, cluster, models, max_batch)?, path),
-        None => {
-            let placement: PlacementFile = log.header().placement.clone();
-            (placement.resolve(&args.log, cluster, models, max_batch)?, &args.log)
-        }
-    };
     let placement = fixed(&windows, path, "windows")?;
     let times = StageTimes::new(&placement, cluster, models, scenario.simulation.stage_penalty, max_batch)?;
     let replay = log.replay(placement.groups.len(), &mut scheduler(settings, times))?;

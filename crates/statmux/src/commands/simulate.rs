@@ -3,7 +3,7 @@
 use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::{groups_table, models_table, summary_table};
 use crate::output::{End, print};
-use crate::planning::{read_plan, score_under, without_devices};
+use crate::planning::{adopt_placement, score, without_devices};
 use crate::scenario::Scenario;
 use clap::Args;
 use statmux_workload::requests::write_results;
@@ -26,10 +26,10 @@ pub(crate) struct SimulateArgs {
 }
 
 pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
-    let scenario = Scenario::load(&args.scenario, common)?;
-    let (windows, scheduling) = read_plan(&scenario, &args.placement)?;
+    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let windows = adopt_placement(&mut scenario, &args.placement)?;
     let windows = without_devices(&scenario, windows, &args.without)?;
-    let (run, results) = score_under(&scenario, scheduling, &windows, &scenario.test)?;
+    let (run, results) = score(&scenario, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
         write_results(path, &scenario.test, &names, &run.outcomes)?;

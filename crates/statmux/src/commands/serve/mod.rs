@@ -5,15 +5,16 @@ mod log;
 
 use crate::args::{Common, Format, ScenarioArg};
 use crate::output::{End, print_line};
-use crate::planning::{plan, score};
+use crate::planning::{adopt_placement, plan, score};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use crate::serving::{BackendKind, engine_settings, fixed, start};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::{PlacementFile, read_placement};
+use statmux_core::files::PlacementFile;
 use statmux_core::{Placement, PlacementWindows};
+use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
 use statmux_serve::event_log::{LogHeader, LogWriter};
 use statmux_serve::{EngineSettings, Record, ServerSettings};
@@ -59,11 +60,12 @@ struct Listening {
 }
 
 pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
-    let scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = Scenario::load(&args.scenario, common)?;
     let (http, tls) = args.limits.read()?;
-    let placement = placement(args, &scenario, common)?;
+    let placement = placement(args, &mut scenario, common)?;
     let windows = PlacementWindows::fixed(placement.clone());
-    let placement_file = PlacementFile::new(&windows, &scenario.models);
+    let scheduling = Scheduling::of(&scenario.simulation);
+    let placement_file = PlacementFile::new(&windows, &scenario.models).with_scheduling(Some(scheduling.entry()));
     let names: Vec<String> = scenario.models.iter().map(|model| model.name.clone()).collect();
     if !common.quiet {
         let predicted = score(&scenario, &windows, &scenario.test)?.1.slo_attainment;
@@ -112,14 +114,17 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     Ok(End::Done)
 }
 
-fn placement(args: &ServeArgs, scenario: &Scenario, common: Common) -> anyhow::Result<Placement> {
+/// The placement to carry out; scheduling options that it was made for take the place of the scenario's.
+fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyhow::Result<Placement> {
     if let Some(path) = &args.placement {
-        let max_batch = scenario.simulation.scheduler.max_batch;
-        let windows = read_placement(path, &scenario.cluster, &scenario.models, max_batch)?;
+        let windows = adopt_placement(scenario, path)?;
         return Ok(fixed(&windows, path, "windows")?);
     }
     let bar = Bar::new(common, "planning", None);
     let planned = plan(scenario, args.policy.as_deref(), &bar)?;
     bar.finish();
+    if let Some(scheduling) = planned.plan.scheduling {
+        scenario.simulation = scheduling.apply(&scenario.simulation);
+    }
     Ok(fixed(&planned.plan.windows, &scenario.path, "planner.policy")?)
 }
