@@ -7,9 +7,13 @@
 use crate::problem::Problem;
 use rayon::prelude::*;
 use statmux_core::{ModelId, ModelSpec, Outcome, Placement, PlacementWindows, Time, Workload};
+use statmux_sim::arithmetic::Arithmetic;
 use statmux_sim::tight::{Arrivals, Tally, Track};
 use statmux_sim::{Engine, SimulateError, simulate};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Placements that are simulated in one pass.
+const AT_ONCE: usize = 8;
 
 /// Simulates placements on one workload, which it prepares once.
 #[derive(Debug)]
@@ -111,18 +115,48 @@ impl<'a> Evaluator<'a> {
             Prepared::Tight(arrivals) => Track::new(placement, cluster, models, settings)?.tally(arrivals),
             Prepared::Events(workload) => self.tally_events(placement, workload)?,
         };
+        Ok(self.scored(placement, tally))
+    }
+
+    fn scored(&self, placement: &Placement, tally: Tally) -> Evaluation {
         let score = Score {
             in_slo: tally.in_slo.iter().sum(),
             requests: self.requests,
             latency_sum: tally.latency_sum,
             replicas: placement.replicas(),
         };
-        Ok(Evaluation { tally, score })
+        Evaluation { tally, score }
     }
 
     /// Simulates all of `placements`, on as many threads as there are; results are in the order of `placements`.
     pub fn evaluate_all(&self, placements: &[Placement]) -> Result<Vec<Evaluation>, SimulateError> {
-        placements.par_iter().map(|placement| self.evaluate(placement)).collect()
+        let evaluated: Vec<Result<Vec<Evaluation>, SimulateError>> =
+            placements.par_chunks(AT_ONCE).map(|some| self.evaluate_at_once(some)).collect();
+        Ok(evaluated.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// Simulates `placements` in one pass over the workload, where an engine can.
+    fn evaluate_at_once(&self, placements: &[Placement]) -> Result<Vec<Evaluation>, SimulateError> {
+        let tallies = match &self.prepared {
+            Prepared::Peer(arrivals) => self.tally_at_once(placements, arrivals)?,
+            Prepared::Tight(arrivals) => self.tally_at_once(placements, arrivals)?,
+            Prepared::Events(_) => return placements.iter().map(|placement| self.evaluate(placement)).collect(),
+        };
+        self.count(placements.len() as u64);
+        Ok(placements.iter().zip(tallies).map(|(placement, tally)| self.scored(placement, tally)).collect())
+    }
+
+    fn tally_at_once<A: Arithmetic>(
+        &self,
+        placements: &[Placement],
+        arrivals: &Arrivals<A>,
+    ) -> Result<Vec<Tally>, SimulateError>
+    where
+        A::Span: Send + Sync,
+    {
+        let Problem { cluster, models, settings, .. } = self.problem;
+        let tracks = placements.iter().map(|placement| Track::new(placement, cluster, models, settings));
+        Ok(Track::tally_many(&tracks.collect::<Result<Vec<_>, _>>()?, arrivals))
     }
 
     /// How many placements were simulated so far.

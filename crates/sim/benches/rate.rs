@@ -110,8 +110,17 @@ where
     measure(&format!("{name}, one track"), workload.len(), || {
         black_box(track.tally(black_box(&arrivals)));
     });
-    let tracks = vec![track; 4];
-    measure(&format!("{name}, four tracks at once"), 4 * workload.len(), || {
+    // Neighbours of one placement, as a search judges them: each lacks one replica of it.
+    let neighbour = |number: usize| {
+        let mut placement = case.placement.clone();
+        let group = &mut placement.groups[number % case.placement.groups.len()];
+        if !group.models.is_empty() {
+            group.models.remove(number % group.models.len());
+        }
+        Track::<A>::new(&placement, &case.cluster, &case.models, &settings).expect("profiled")
+    };
+    let tracks: Vec<Track<A>> = (0..8).map(neighbour).collect();
+    measure(&format!("{name}, eight neighbours at once"), 8 * workload.len(), || {
         black_box(Track::tally_many(black_box(&tracks), &arrivals));
     });
 }

@@ -75,6 +75,27 @@ pub trait Fast: Clock {
         if span > Self::ANY { Self::ANY } else { span }
     }
 
+    /// The same points with a maximum that compilers know, to be computed several at a time.
+    type Packed: Clock<Span = Self::Span>;
+
+    /// The point that [`Fast::order`] gave as bits.
+    fn packed(bits: u64) -> Self::Packed;
+
+    /// The bits of a point, in order.
+    fn bits(point: Self::Packed) -> u64;
+
+    /// A span as bits; no time at all is 0.
+    fn span_bits(span: Self::Span) -> u64;
+
+    /// The span of these bits.
+    fn span_of(bits: u64) -> Self::Span;
+
+    /// The sum of two spans, where [`Fast::can_add`] says that it does not overflow.
+    fn add_plainly(a: Self::Span, b: Self::Span) -> Self::Span;
+
+    /// Whether so many spans of at most `most` can be added up.
+    fn can_add(most: Self::Span, spans: usize) -> bool;
+
     /// `this` if `condition`, else `other`, in a form that compiles to no branch.
     fn select(condition: bool, this: Self, other: Self) -> Self;
 }
@@ -103,6 +124,25 @@ impl Clock for Nanos {
     }
 }
 
+/// [`Nanos`] whose maximum is left to the compiler, which finds wide registers for several of them.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct PackedNanos(u64);
+
+impl Clock for PackedNanos {
+    type Span = u64;
+    const ZERO: Self = Self(0);
+
+    #[inline(always)]
+    fn plus(self, span: u64) -> Self {
+        Self(self.0.wrapping_add(span))
+    }
+
+    #[inline(always)]
+    fn since(self, earlier: Self) -> u64 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
 impl Fast for Nanos {
     const FAR: Self = Self(1 << 62);
     const ANY: u64 = 1 << 61;
@@ -125,6 +165,37 @@ impl Fast for Nanos {
 
     fn sum_seconds(sum: u128) -> f64 {
         sum as f64 / 1e9
+    }
+
+    type Packed = PackedNanos;
+
+    #[inline(always)]
+    fn packed(bits: u64) -> PackedNanos {
+        PackedNanos(bits)
+    }
+
+    #[inline(always)]
+    fn bits(point: PackedNanos) -> u64 {
+        point.0
+    }
+
+    #[inline(always)]
+    fn span_bits(span: u64) -> u64 {
+        span
+    }
+
+    #[inline(always)]
+    fn span_of(bits: u64) -> u64 {
+        bits
+    }
+
+    #[inline(always)]
+    fn add_plainly(a: u64, b: u64) -> u64 {
+        a.wrapping_add(b)
+    }
+
+    fn can_add(most: u64, spans: usize) -> bool {
+        u128::from(most) * (spans as u128) < 1 << 63
     }
 
     #[inline(always)]
@@ -155,6 +226,37 @@ impl Fast for f64 {
 
     fn sum_seconds(sum: Self) -> Self {
         sum
+    }
+
+    type Packed = Self;
+
+    #[inline(always)]
+    fn packed(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
+
+    #[inline(always)]
+    fn bits(point: Self) -> u64 {
+        point.to_bits()
+    }
+
+    #[inline(always)]
+    fn span_bits(span: Self) -> u64 {
+        span.to_bits()
+    }
+
+    #[inline(always)]
+    fn span_of(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
+
+    #[inline(always)]
+    fn add_plainly(a: Self, b: Self) -> Self {
+        a + b
+    }
+
+    fn can_add(_: Self, _: usize) -> bool {
+        true
     }
 
     #[inline(always)]

@@ -201,7 +201,7 @@ fn at_half_the_speed(scenario: &Scenario) -> Scenario {
     slow
 }
 
-/// Lanes of one and of four against the plain loop, in both arithmetics.
+/// Lanes of one, of four abreast and of eight in lock step against the plain loop, in both arithmetics.
 fn tallies_agree<A: statmux_sim::arithmetic::Arithmetic>(scenario: &Scenario) -> Result<(), TestCaseError>
 where
     A::Span: Send + Sync,
@@ -210,6 +210,18 @@ where
     let Scenario { cluster, models, placement, workload, settings } = scenario;
     let arrivals = Arrivals::<A>::new(workload, models);
     // The placement, and what is left when its first groups are taken away.
+    let fewer = |first: usize| {
+        let mut fewer = placement.clone();
+        let held = fewer.groups.iter().flat_map(|group| group.models.iter().copied().enumerate());
+        let gone: Vec<_> =
+            held.filter(|(position, _)| (position + first).is_multiple_of(5)).map(|(_, model)| model).collect();
+        let last = fewer.groups.len().min(first);
+        fewer.groups[..last].iter_mut().for_each(|group| group.models.retain(|model| !gone.contains(model)));
+        Track::<A>::new(&fewer, cluster, models, settings).expect("all is profiled")
+    };
+    let neighbours: Vec<_> = (0..11).map(fewer).collect();
+    let plainly: Vec<Tally> = neighbours.iter().map(|track| track.tally_plainly(&arrivals)).collect();
+    prop_assert_eq!(&Track::tally_many(&neighbours, &arrivals), &plainly);
     let tracks: Vec<_> = (0..=placement.groups.len().max(4))
         .map(|first| {
             let groups = placement.groups.get(first..).unwrap_or_default().to_vec();

@@ -5,7 +5,7 @@
 //! with stages of no length, which changes no end. A model without a replica is sent to a group that is busy for
 //! ever. Several lanes run interleaved, so that the processor works on one while it waits for another.
 
-use super::{Arrivals, Tally, Track};
+use super::{Arrivals, Tally, Track, pack};
 use crate::arithmetic::{Arithmetic, Fast};
 use statmux_core::ModelId;
 use statmux_sched::rules::{Clock, in_time, walk_all};
@@ -20,13 +20,25 @@ where
     A::Span: Send + Sync,
 {
     let mut tallies = Vec::with_capacity(tracks.len());
-    for tracks in tracks.chunks(ABREAST) {
-        match Shape::of(tracks, arrivals) {
-            Some(shape) => shape.tally(tracks, arrivals, &mut tallies),
-            None => tallies.extend(tracks.iter().map(|track| track.tally_plainly(arrivals))),
+    for tracks in tracks.chunks(pack::LANES) {
+        match pack::tally(tracks, arrivals) {
+            Some(packed) => tallies.extend(packed),
+            None => tally_abreast(tracks, arrivals, &mut tallies),
         }
     }
     tallies
+}
+
+fn tally_abreast<A: Arithmetic>(tracks: &[Track<A>], arrivals: &Arrivals<A>, tallies: &mut Vec<Tally>)
+where
+    A::Span: Send + Sync,
+{
+    for tracks in tracks.chunks(ABREAST) {
+        match Shape::of(tracks, arrivals) {
+            Some(shape) => shape.tally(tracks, arrivals, tallies),
+            None => tallies.extend(tracks.iter().map(|track| track.tally_plainly(arrivals))),
+        }
+    }
 }
 
 /// What lanes must have in common to run abreast.

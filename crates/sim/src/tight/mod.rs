@@ -5,9 +5,11 @@
 //!
 //! There are two ways to run it, held equal by tests: plainly, for what became of each request
 //! ([`Track::outcomes`]); and in lanes, for counts alone ([`Track::tally`], [`Track::tally_many`]), with the
-//! number of stages known at compile time and several placements interleaved in one pass.
+//! number of stages known at compile time and several placements in one pass, interleaved ([`lane`]) or in lock step
+//! in wide registers ([`pack`]).
 
 mod lane;
+mod pack;
 
 use crate::arithmetic::{Arithmetic, Fast};
 use crate::settings::SimulationSettings;

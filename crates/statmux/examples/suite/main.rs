@@ -3,7 +3,7 @@
 //! ```sh
 //! suite="cargo run --release -p statmux --example suite --"
 //! $suite run scenarios/suite/*.toml          # every policy on every scenario: rows of docs/suite.csv
-//! $suite devices 2s scenarios/suite/*.toml   # devices needed for 99 %: rows of docs/suite-devices.csv
+//! $suite devices 1s scenarios/suite/*.toml   # devices needed for 99 %: rows of docs/suite-devices.csv
 //! $suite scale 1000 1024 10000000            # models, devices, requests: a row of docs/suite-scale.csv
 //! $suite draw                                # docs/suite.md and its pictures, from those rows
 //! $suite try statmux:moves=500 scenarios/suite/s1-small.toml   # one policy with keys of its own; writes nothing
