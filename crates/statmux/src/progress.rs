@@ -39,6 +39,7 @@ impl Bar {
     }
 
     /// Shows what is at work.
+    #[cfg(feature = "candle")]
     pub(crate) fn say(&self, what: String) {
         self.bar.set_message(what);
     }

@@ -5,7 +5,6 @@ mod common;
 use common::Session;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A server that is told to stop, or killed, before its test ends.
@@ -210,7 +209,7 @@ fn a_measured_profile_is_planned_and_says_where_it_was_cut() {
     let cut = profile["models"]["bert-tiny"]["cuts"]["2"][0].as_u64().expect("one cut");
     assert!((1..4).contains(&cut), "bert-tiny has four layers, cut at {cut}");
     assert!(profile["provenance"].as_str().expect("text").starts_with("measured: medians of 2 runs"));
-    assert!(!Path::new(&session.folder().join("tiny.json.journal")).exists());
+    assert!(!session.files().contains(&"tiny.json.journal".to_owned()));
     let scenario = session.read("s.toml").replace("profile.json", "tiny.json").replace("\"small\"", "\"bert-tiny\"");
     session.write("s.toml", &scenario);
     session.json("plan s.toml");
