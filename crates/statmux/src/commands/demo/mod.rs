@@ -9,7 +9,7 @@ use crate::args::{Common, Format};
 use crate::commands::compare::{Row, row, table};
 use crate::interrupt;
 use crate::output::{End, print};
-use crate::planning::{bound, plan, score};
+use crate::planning::{bound, plan, score_plan};
 use crate::progress::Bar;
 use crate::scenario::{Override, Scenario};
 use anyhow::Context;
@@ -44,7 +44,7 @@ const POLICIES: &[&str] = &[
 ];
 
 /// The policies for which the devices needed are counted.
-const SIZED: &[&str] = &["selective-replication", "clockwork++", "alpaserve"];
+const SIZED: &[&str] = &["selective-replication", "clockwork++", "alpaserve", "statmux"];
 
 /// The attainment that the devices are counted for.
 const TARGET: f64 = 0.99;
@@ -166,9 +166,9 @@ fn serve(_out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
 }
 
 fn play(scenario: &Scenario, policy: &'static str, bar: &Bar) -> anyhow::Result<Played> {
-    let windows = plan(scenario, Some(policy), bar)?.plan.windows;
-    let (run, _) = score(scenario, &windows, &scenario.test)?;
-    Ok(Played { policy, windows, outcomes: run.outcomes, groups: run.groups })
+    let plan = plan(scenario, Some(policy), bar)?.plan;
+    let (run, _) = score_plan(scenario, &plan, &scenario.test)?;
+    Ok(Played { policy, windows: plan.windows, outcomes: run.outcomes, groups: run.groups })
 }
 
 /// The fewest devices with which `policy` attains the target: doubling, then bisection, each point planned anew.
@@ -176,8 +176,8 @@ fn devices_needed(path: &Path, policy: &'static str, common: Common, bar: &Bar) 
     let attained = |devices: u32| -> anyhow::Result<(u32, f64)> {
         let devices_key = Override::parse(&format!("cluster.devices={devices}")).expect("a number is a value");
         let scenario = Scenario::load_with(path, &[devices_key], common.seed)?;
-        let windows = plan(&scenario, Some(policy), bar)?.plan.windows;
-        Ok((devices, score(&scenario, &windows, &scenario.test)?.1.slo_attainment))
+        let plan = plan(&scenario, Some(policy), bar)?.plan;
+        Ok((devices, score_plan(&scenario, &plan, &scenario.test)?.1.slo_attainment))
     };
     let coarse: Vec<u32> = (1..=MOST_DEVICES / 8).map(|eights| eights * 8).collect();
     let mut tried: Vec<(u32, f64)> = Vec::new();
@@ -215,15 +215,20 @@ impl DemoResult {
     /// What the table means, in a sentence or two.
     fn meaning(&self) -> String {
         let (replication, alpaserve) = (self.row("selective-replication"), self.row("alpaserve"));
+        let own = self.row("statmux");
         format!(
             "On the same {} devices, sharing pipelines (alpaserve) keeps {} of its latency promises where one model \
-             copy per device (selective-replication) keeps {}; for {} it needs {} devices instead of {}.",
+             copy per device (selective-replication) keeps {}; for {} it needs {} devices instead of {}. Searching \
+             groups, batches and scheduling rules together (statmux) keeps {}, and needs {} devices for {}.",
             self.devices,
             number::percent(alpaserve.test.slo_attainment),
             number::percent(replication.test.slo_attainment),
             number::percent(TARGET),
             self.devices_of("alpaserve"),
             self.devices_of("selective-replication"),
+            number::percent(own.test.slo_attainment),
+            self.devices_of("statmux"),
+            number::percent(TARGET),
         )
     }
 }
