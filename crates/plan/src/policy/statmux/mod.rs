@@ -351,3 +351,28 @@ fn likely_shapes(starts: &[Judged], requests: u64) -> Vec<f64> {
     };
     starts.iter().map(weight).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Silent;
+    use crate::test_cases::any_case;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn no_plan_misses_more_than_alpaserves_on_what_it_is_judged_on(seed in any::<u64>()) {
+            let case = any_case(seed);
+            let problem = case.problem();
+            let windows = |policy: &dyn Policy| policy.place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
+            let ours = windows(&Statmux { moves: Some(16), ..Statmux::default() });
+            let published = windows(&Buckets(Alpaserve { max_pp: 8, max_op: 4 }));
+            let settings = ours.scheduling.map_or_else(|| case.settings.clone(), |options| options.apply(&case.settings));
+            let traffic = Traffic { problem };
+            let [ours, published] = [&ours, &published].map(|plan| &plan.windows.0[0].placement);
+            prop_assert!(!traffic.prefers(&settings, ours, published).expect("both can be simulated"));
+        }
+    }
+}
