@@ -1,0 +1,119 @@
+//! Stage times derived layer by layer, for models whose pipelines were never published.
+//!
+//! The measured profile scales the stages of bert-1.3b to all models. But what makes stages uneven, the embedding and
+//! the output layer, weighs less in larger models. Here each model is a chain of equal blocks between an embedding and
+//! an output layer, with weights as measured on bert-1.3b and scaled to the width of the model, cut by our own
+//! [`partition`](statmux_plan::partition). Time on one device is as published, and so is the measured gain of splitting
+//! operators over devices.
+
+use crate::error::FiguresError;
+use statmux_core::{Bytes, ConfigProfile, ModelProfile, ParallelConfig, Profile, Span};
+use statmux_plan::partition::{Chain, cut};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A model as a chain of layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Architecture {
+    /// Its name in the profile.
+    pub name: &'static str,
+    /// Equal blocks.
+    pub blocks: usize,
+    /// Time of the embedding, in blocks.
+    pub embedding: f64,
+    /// Time of the output layer, in blocks.
+    pub output: f64,
+}
+
+/// Embedding and output layer of bert-1.3b in blocks, from its eight measured stages: (21.61 - 18.9) / 6.3 and
+/// (23.78 - 18.9) / 6.3, where the stages between them hold three blocks of 6.3 ms.
+const EMBEDDING: f64 = 0.43;
+const OUTPUT: f64 = 0.78;
+/// The width of bert-1.3b. A block's work grows with the square of the width, that of the ends with the width.
+const WIDTH: f64 = 2048.0;
+
+const fn bert(name: &'static str, blocks: usize, width: f64) -> Architecture {
+    Architecture { name, blocks, embedding: EMBEDDING * WIDTH / width, output: OUTPUT * WIDTH / width }
+}
+
+/// The six models of the published sets. Blocks and widths of the BERTs are published; of the mixtures of experts
+/// it is assumed that 16 blocks stand between ends as heavy as those of bert-1.3b.
+pub const ARCHITECTURES: [Architecture; 6] = [
+    bert("bert-1.3b", 24, 2048.0),
+    bert("bert-2.6b", 32, 2560.0),
+    bert("bert-6.7b", 32, 4096.0),
+    bert("moe-1.3b", 16, 2048.0),
+    bert("moe-2.4b", 16, 2048.0),
+    bert("moe-5.3b", 16, 2048.0),
+];
+
+impl Architecture {
+    /// Time of each layer in blocks: embedding, blocks, output.
+    pub fn layers(&self) -> Vec<f64> {
+        let blocks = std::iter::repeat_n(1.0, self.blocks);
+        std::iter::once(self.embedding).chain(blocks).chain([self.output]).collect()
+    }
+
+    /// Share of the whole time in each of `stages` stages, the slowest as fast as it can be.
+    fn shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
+        const SCALE: f64 = 1e-3;
+        let layers = self.layers();
+        let spans = layers.iter().map(|&layer| Span::from_seconds(layer * SCALE).expect("small and positive"));
+        let spans: Vec<Span> = spans.collect();
+        let partition = cut(&Chain { layers: &spans, transfers: &[], memory: None }, stages);
+        let partition = partition.map_err(|cause| FiguresError::Embedded(cause.to_string()))?;
+        let all: f64 = layers.iter().sum();
+        Ok(partition.stages.iter().map(|stage| layers[stage.clone()].iter().sum::<f64>() / all).collect())
+    }
+}
+
+/// The profile of all six models, derived layer by layer from `measured`.
+pub fn derive(measured: &Profile) -> Result<Profile, FiguresError> {
+    let provenance = "derived: latency on one device published; stages cut from equal blocks between an embedding and an \
+                      output layer, whose weight was measured on bert-1.3b and scaled to each model's width; gain of \
+                      splitting operators measured on bert-1.3b; blocks of the mixtures of experts assumed";
+    let mut models = BTreeMap::new();
+    for architecture in ARCHITECTURES {
+        let missing = || FiguresError::Embedded(format!("no profile of {}", architecture.name));
+        let base = measured.models.get(architecture.name).ok_or_else(missing)?;
+        let mut configs = BTreeMap::new();
+        for (config, of) in base.configs() {
+            let unsplit = base.config(ParallelConfig::new(config.op, 1)).ok_or_else(missing)?;
+            let shares = architecture.shares(config.pp as usize)?;
+            let stages = |(&batch, stages): (&u32, &Vec<f64>)| {
+                let whole: f64 = stages.iter().sum();
+                (batch, shares.iter().map(|share| share * whole).collect())
+            };
+            let weights = of.stage_weights.clone();
+            let stage_seconds = unsplit.stage_seconds.iter().map(stages).collect();
+            configs.insert(
+                config,
+                ConfigProfile { stage_seconds, stage_weights: weights, stage_activations: BTreeMap::new() },
+            );
+        }
+        let model = ModelProfile::new(architecture.name, provenance, configs);
+        models.insert(architecture.name.to_owned(), Arc::new(model));
+    }
+    Ok(Profile { device: measured.device.clone(), provenance: provenance.to_owned(), models })
+}
+
+/// The weights that a device of each of `stages` equal stages holds.
+pub fn even_weights(whole: Bytes, stages: u32) -> Vec<Bytes> {
+    vec![Bytes::new(whole.get().div_ceil(u64::from(stages))); stages as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_weigh_less_in_larger_models() {
+        let uneven = |index: usize| {
+            let shares = ARCHITECTURES[index].shares(8).expect("more layers than stages");
+            8.0 * shares.into_iter().fold(0.0, f64::max)
+        };
+        let [small, middle, large] = [uneven(0), uneven(1), uneven(2)];
+        assert!(small > middle && middle > large, "{small} {middle} {large}");
+        assert!((1.10..1.14).contains(&middle), "{middle}");
+    }
+}
