@@ -85,7 +85,12 @@ pub fn run(case: &Case, path: &Path) -> Result<Measured, FiguresError> {
     let scenario = Scenario::read(&case.scenario, path)?;
     let failed = |cause| FiguresError::Simulate { case: case.name.clone(), cause: Box::new(cause) };
     let planned = match &case.placement {
-        Some(text) => Planned { windows: scenario.placement(text, path)?, evaluations: 0, seconds: 0.0 },
+        Some(text) => Planned {
+            windows: scenario.placement(text, path)?,
+            settings: scenario.settings.clone(),
+            evaluations: 0,
+            seconds: 0.0,
+        },
         None => scenario.plan(case, path)?,
     };
     let windows = &planned.windows;
@@ -96,7 +101,8 @@ pub fn run(case: &Case, path: &Path) -> Result<Measured, FiguresError> {
         plan_s: planned.seconds,
         ..Measured::default()
     };
-    let Scenario { cluster, models, settings, test, .. } = &scenario;
+    let Scenario { cluster, models, test, .. } = &scenario;
+    let settings = &planned.settings;
     let run = match case.wants.utilization {
         Some(bin) => {
             let mut busy = Busy::new(bin, scenario.test.duration);
@@ -116,6 +122,8 @@ pub fn run(case: &Case, path: &Path) -> Result<Measured, FiguresError> {
 
 struct Planned {
     windows: PlacementWindows,
+    /// The settings it was planned for.
+    settings: SimulationSettings,
     evaluations: u64,
     seconds: f64,
 }
@@ -159,7 +167,10 @@ impl Scenario {
         let began = std::time::Instant::now();
         let plan = policy.place(&problem, &Evaluator::new(&problem), &Silent);
         let plan = plan.map_err(|cause| FiguresError::Plan { case: case.name.clone(), cause: Box::new(cause) })?;
-        Ok(Planned { windows: plan.windows, evaluations: plan.evaluations, seconds: began.elapsed().as_secs_f64() })
+        let seconds = began.elapsed().as_secs_f64();
+        // A plan that chose how to schedule is run the way it was meant.
+        let settings = plan.scheduling.map_or_else(|| self.settings.clone(), |chosen| chosen.apply(&self.settings));
+        Ok(Planned { windows: plan.windows, settings, evaluations: plan.evaluations, seconds })
     }
 
     fn sum_up(&self, windows: &PlacementWindows, run: &Run, measured: &mut Measured) {

@@ -3,9 +3,11 @@
 use crate::case::Case;
 use crate::cell::{self, Measured};
 use crate::error::FiguresError;
+use crate::published::Arrivals;
 use crate::support::Support;
 use rayon::prelude::*;
 use statmux_core::files::{FileError, write_atomically};
+use statmux_workload::requests::write_requests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -93,6 +95,17 @@ impl Lab {
     /// `full`, or `quick` in a quick run.
     pub fn either<T>(&self, quick: T, full: T) -> T {
         if self.options.quick { quick } else { full }
+    }
+
+    /// The name of a file in the data folder with the published `arrivals`, which is written if it is not there yet.
+    pub fn requests(&self, arrivals: &Arrivals) -> Result<String, FiguresError> {
+        let name = arrivals.file_name();
+        let path = self.options.out.join("data").join(&name);
+        if !path.exists() {
+            let names: Vec<String> = (0..arrivals.models).map(|model| format!("m{model}")).collect();
+            write_requests(&path, &arrivals.draw(), &names)?;
+        }
+        Ok(name)
     }
 
     /// What came out of each of `cases`, in their order.

@@ -16,6 +16,7 @@ pub mod figure;
 pub mod lab;
 pub mod layers;
 pub mod output;
+pub mod published;
 pub mod setting;
 pub mod sheet;
 pub mod support;

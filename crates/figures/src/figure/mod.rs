@@ -3,6 +3,7 @@
 //! To add one: write a function that names its cases, measures them with [`Lab::measure`], and draws; add a line to
 //! [`ALL`]. Command line, index page and tests read that list.
 
+mod cells;
 mod motivation;
 
 use crate::artwork::Artwork;
@@ -30,4 +31,7 @@ pub const ALL: &[FigureInfo] = &[
     motivation::RATE_P99,
     motivation::SLO,
     motivation::OVERHEAD,
+    cells::CELLS,
+    cells::FAMILIES,
+    cells::REAL,
 ];
