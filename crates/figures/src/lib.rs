@@ -20,6 +20,7 @@ pub mod published;
 pub mod setting;
 pub mod sheet;
 pub mod support;
+pub mod traces;
 
 pub use error::FiguresError;
 pub use figure::FigureInfo;

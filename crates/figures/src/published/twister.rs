@@ -133,7 +133,8 @@ mod tests {
         let mut twister = Twister::new(seed);
         for &expected in expected {
             let drawn = draw(&mut twister);
-            assert!((drawn - expected).abs() <= 1e-14 * expected, "{drawn:?} instead of {expected:?}");
+            // Tiny draws are high powers of uniform ones, in which the last bits of different mathematical libraries add up.
+            assert!((drawn - expected).abs() <= 1e-12 * expected, "{drawn:?} instead of {expected:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod demo;
+pub(crate) mod figures;
 pub(crate) mod plan;
 pub(crate) mod policies;
 pub(crate) mod simulate;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<End> {
         Command::Compare(compare) => compare::run(&compare, common),
         Command::Sweep(sweep) => sweep::run(&sweep, common),
         Command::Trace(trace) => trace::run(&trace, common),
+        Command::Figures(figures) => figures::run(&figures, common),
         Command::Policies => policies::run(common),
     }
 }
