@@ -68,15 +68,26 @@ impl Architecture {
 
     /// Share of the whole time in each of `stages` stages, the slowest as fast as it can be.
     pub fn shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
-        const SCALE: f64 = 1e-3;
-        let layers = self.layers();
-        let spans = layers.iter().map(|&layer| Span::from_seconds(layer * SCALE).expect("small and positive"));
-        let spans: Vec<Span> = spans.collect();
-        let partition = cut(&Chain { layers: &spans, transfers: &[], memory: None }, stages);
-        let partition = partition.map_err(|cause| FiguresError::Embedded(cause.to_string()))?;
-        let all: f64 = layers.iter().sum();
-        Ok(partition.stages.iter().map(|stage| layers[stage.clone()].iter().sum::<f64>() / all).collect())
+        shares(&self.layers(), stages)
     }
+
+    /// The same if a cut may also fall between the attention and the MLP of a block: one and two thirds of its weights.
+    pub fn half_block_shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
+        let halves = (0..self.blocks).flat_map(|_| [1.0 / 3.0, 2.0 / 3.0]);
+        let layers: Vec<f64> = std::iter::once(self.embedding).chain(halves).chain([self.output]).collect();
+        shares(&layers, stages)
+    }
+}
+
+/// Share of the whole time in each of `stages` runs of `layers`, the slowest as fast as it can be.
+fn shares(layers: &[f64], stages: usize) -> Result<Vec<f64>, FiguresError> {
+    const SCALE: f64 = 1e-3;
+    let spans = layers.iter().map(|&layer| Span::from_seconds(layer * SCALE).expect("small and positive"));
+    let spans: Vec<Span> = spans.collect();
+    let partition = cut(&Chain { layers: &spans, transfers: &[], memory: None }, stages);
+    let partition = partition.map_err(|cause| FiguresError::Embedded(cause.to_string()))?;
+    let all: f64 = layers.iter().sum();
+    Ok(partition.stages.iter().map(|stage| layers[stage.clone()].iter().sum::<f64>() / all).collect())
 }
 
 /// The profile of all six models, derived layer by layer from `measured`.

@@ -17,6 +17,7 @@ pub mod lab;
 pub mod layers;
 pub mod output;
 pub mod published;
+pub mod results;
 pub mod setting;
 pub mod sheet;
 pub mod support;

@@ -158,11 +158,11 @@ fn large(lab: &Lab) -> Result<Artwork, FiguresError> {
 
 /// A curve of the robustness figure: policy, whether it is planned on the scored hour.
 const ROBUST: [(&str, &str, bool); 5] = [
-    ("AlpaServe, planned on the scored hour", "alpaserve", true),
-    ("AlpaServe, on another hour", "alpaserve", false),
-    ("Clockwork++, knowing each minute", "clockwork++", true),
-    ("SR, on the scored hour", "selective-replication", true),
-    ("SR, on another hour", "selective-replication", false),
+    ("AlpaServe, scored hour", "alpaserve", true),
+    ("AlpaServe, other hour", "alpaserve", false),
+    ("Clockwork++, each minute", "clockwork++", true),
+    ("SR, scored hour", "selective-replication", true),
+    ("SR, other hour", "selective-replication", false),
 ];
 
 fn robustness(lab: &Lab) -> Result<Artwork, FiguresError> {
@@ -186,7 +186,11 @@ fn robustness(lab: &Lab) -> Result<Artwork, FiguresError> {
         };
         Planned { label, points: devices.iter().map(case).collect() }
     };
-    let titles = ["first pair of hours", "second pair", "third pair"];
+    let titles = [
+        "scored on hour 0, planned on hour 3",
+        "scored on hour 2, planned on hour 5",
+        "scored on hour 4, planned on hour 1",
+    ];
     let of_pair = pairs.iter().zip(titles).map(|(&pair, title)| Panel {
         title,
         x: Axis::linear("Devices").from(0.0),
@@ -237,9 +241,15 @@ fn batching(lab: &Lab) -> Result<Artwork, FiguresError> {
     let (charts, table, curves) = panels(lab, vec![panel])?;
     let gain = curves[0][1..].iter().flat_map(|curve| curve.points.iter().zip(&curves[0][0].points));
     let gain = gain.map(|((_, with), (_, without))| with.attainment - without.attainment).fold(0.0, f64::max);
+    let model = lab.support.model("bert-1.3b")?;
+    let alone = model.config(statmux_core::ParallelConfig::SINGLE).map(|config| &config.stage_seconds);
+    let whole = |batch: u32| alone.and_then(|stages| stages.get(&batch)).map_or(f64::NAN, |stages| stages.iter().sum());
     let message = format!(
-        "Batches add {} points at most: one request of this length nearly fills the device already.",
-        number::significant(100.0 * gain, 2)
+        "Batches of two add up to {} points in this overload, larger ones nothing more: two requests take {} times as long as \
+         one, sixteen {} times.",
+        number::significant(100.0 * gain, 2),
+        number::significant(whole(2) / whole(1), 3),
+        number::significant(whole(16) / whole(1), 3),
     );
     let title = format!("Batching, 16 × BERT-1.3B on 8 devices{}", quick(lab));
     Ok(Artwork::panels(title, 1, charts, table).saying(message).noting(
