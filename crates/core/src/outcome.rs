@@ -43,6 +43,19 @@ impl Outcome {
         }
     }
 
+    /// The outcome called `name` in result files; `served` says where and when it ran, if it did, whatever it says
+    /// of the SLO. `None` for a name nobody uses, or one that does not go with `served`.
+    pub fn named(name: &str, served: Option<Served>) -> Option<Self> {
+        match (name, served) {
+            ("in_slo", Some(served)) => Some(Self::Served(Served { in_slo: true, ..served })),
+            ("late", Some(served)) => Some(Self::Served(Served { in_slo: false, ..served })),
+            ("rejected", None) => Some(Self::Rejected),
+            ("no_replica", None) => Some(Self::NoReplica),
+            ("failed", None) => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
     /// The word used for it in result files.
     pub fn name(&self) -> &'static str {
         match self {

@@ -27,6 +27,8 @@ pub struct ModelProfile {
     /// What is known of the origin of these numbers: the provenance of the file they came from.
     pub provenance: String,
     configs: BTreeMap<ParallelConfig, ConfigProfile>,
+    /// By number of stages: the first layer of each stage but the first.
+    cuts: BTreeMap<u32, Vec<usize>>,
 }
 
 /// Time and memory of one model under one parallel configuration.
@@ -47,7 +49,19 @@ impl ModelProfile {
         provenance: impl Into<String>,
         configs: BTreeMap<ParallelConfig, ConfigProfile>,
     ) -> Self {
-        Self { name: name.into(), provenance: provenance.into(), configs }
+        Self { name: name.into(), provenance: provenance.into(), configs, cuts: BTreeMap::new() }
+    }
+
+    /// The same profile, measured with stages that begin at the given layers: for each number of stages, the first
+    /// layer of each stage but the first.
+    pub fn with_cuts(self, cuts: BTreeMap<u32, Vec<usize>>) -> Self {
+        Self { cuts, ..self }
+    }
+
+    /// Where the model was cut when it was measured, by number of stages; a server must cut it likewise. Numbers of
+    /// stages that are not there were cut as the backend does by itself.
+    pub fn cuts(&self) -> &BTreeMap<u32, Vec<usize>> {
+        &self.cuts
     }
 
     /// The measurements under `config`, if it was measured.

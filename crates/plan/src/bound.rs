@@ -36,6 +36,51 @@ pub fn upper_bound(cluster: &Cluster, models: &[ModelSpec], workload: &Workload,
     bound_at_speed(speed, cluster, models, workload, assumptions)
 }
 
+/// The bound for one placement that holds for the whole of `workload`, as [`upper_bound`] and tighter: only models
+/// that have a replica are served, and all replicas together take no more memory than all devices have.
+///
+/// What exceeds it must load and unload models while requests arrive.
+pub fn upper_bound_of_fixed(
+    cluster: &Cluster,
+    models: &[ModelSpec],
+    workload: &Workload,
+    assumptions: &Assumptions,
+) -> Bound {
+    let bound = upper_bound(cluster, models, workload, assumptions);
+    let in_slo = bound.in_slo.min(most_held(cluster, models, workload));
+    let requests = workload.len();
+    let attainment = if requests == 0 { 1.0 } else { (in_slo / requests as f64).min(1.0) };
+    Bound { in_slo, attainment, ..bound }
+}
+
+/// The most requests whose models fit into the cluster's memory; fractions of models count.
+fn most_held(cluster: &Cluster, models: &[ModelSpec], workload: &Workload) -> f64 {
+    let largest = cluster.devices().iter().map(|device| device.memory).max().unwrap_or_default();
+    let mut left: f64 = cluster.devices().iter().map(|device| device.memory.get() as f64).sum();
+    // (requests, bytes that a replica takes of all devices at least), where the model fits at all.
+    let item = |(model, count): (&ModelSpec, u64)| {
+        let configs = model.profile.configs().filter(|(_, profile)| profile.largest_stage_weight() <= largest);
+        let bytes = configs.map(|(config, profile)| {
+            let of_shards = profile.stage_weights.iter().map(|weight| weight.get() as f64).sum::<f64>();
+            of_shards * f64::from(config.op)
+        });
+        bytes.min_by(f64::total_cmp).map(|bytes| (count as f64, bytes))
+    };
+    let mut items: Vec<(f64, f64)> = models.iter().zip(workload.counts(models.len())).filter_map(item).collect();
+    // The most requests by memory first: the optimum of the fractional knapsack.
+    items.sort_by(|a, b| (b.0 * a.1).total_cmp(&(a.0 * b.1)));
+    let mut held = 0.0;
+    for (count, bytes) in items {
+        let share = if bytes <= left { 1.0 } else { left / bytes };
+        held += count * share;
+        left -= bytes * share;
+        if share < 1.0 {
+            break;
+        }
+    }
+    held * (1.0 + 1e-9)
+}
+
 /// The fewest devices, each like the cluster's fastest and largest, for which the bound reaches `target`:
 /// no placement on fewer can reach it. `None` if no number of devices does.
 pub fn fewest_devices(
@@ -244,6 +289,17 @@ mod tests {
         let bound = upper_bound(&cluster, &[model(1.0, 3.0)], &burst, &PLAIN);
         assert!((bound.in_slo - 6.0).abs() < 1e-3, "{bound:?}");
         assert_eq!(fewest_devices(&cluster, &[model(1.0, 3.0)], &burst, &PLAIN, 1.0), Some(4));
+    }
+
+    #[test]
+    fn memory_limits_a_fixed_placement() {
+        let cluster = Cluster::uniform(1, 8, Bytes::new(1));
+        let models = [model(0.001, 9.0), model(0.001, 9.0)];
+        // Both models take one byte; the one with three requests goes first.
+        let requests = workload(&[(0.0, 0), (1.0, 1), (2.0, 1), (3.0, 1)]);
+        assert_eq!(upper_bound(&cluster, &models, &requests, &PLAIN).attainment, 1.0);
+        let fixed = upper_bound_of_fixed(&cluster, &models, &requests, &PLAIN);
+        assert!((fixed.in_slo - 3.0).abs() < 1e-3, "{fixed:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod bound;
 pub mod derive;
 pub mod enumerate;
 pub mod evaluate;
+pub mod explain;
 pub mod integer;
 pub mod intra_op;
 pub mod memory;
@@ -22,3 +23,12 @@ pub use evaluate::{Evaluation, Evaluator, Score};
 pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Silent};
 pub use problem::Problem;
 pub use table::{Parameters, PlannerTable};
+
+// Random problems are shared with the tests outside, which know this crate by its name.
+#[cfg(test)]
+extern crate self as statmux_plan;
+
+#[cfg(test)]
+#[allow(dead_code, reason = "each test uses a part")]
+#[path = "../tests/common/mod.rs"]
+mod test_cases;

@@ -2,13 +2,14 @@
 
 use crate::policy::statmux::SchedulingChoice;
 use crate::policy::{self, Policy, PolicyInfo};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use statmux_core::Span;
 use statmux_core::files::{FileError, Quantity};
+use std::fmt;
 use std::path::Path;
 
 /// `[planner]`, as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlannerTable {
     policy: Option<String>,
@@ -17,12 +18,55 @@ pub struct PlannerTable {
     max_pp: Option<u32>,
     max_op: Option<u32>,
     beam: Option<u32>,
-    budget: Option<u64>,
+    budget: Option<Budget>,
     time_limit: Option<Quantity<Span>>,
     moves: Option<u64>,
     scheduling: Option<String>,
     op: Option<u32>,
     pp: Option<u32>,
+}
+
+/// How much a search may cost: a whole number counts simulations, a text is a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Budget {
+    Simulations(u64),
+    Time(Span),
+}
+
+impl<'de> Deserialize<'de> for Budget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = Budget;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as \"10 s\", or a number of simulations")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Budget, E> {
+                text.parse().map(Budget::Time).map_err(E::custom)
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Budget, E> {
+                u64::try_from(number)
+                    .map(Budget::Simulations)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Budget, E> {
+                Ok(Budget::Simulations(number))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Budget {
+    fn is_zero(self) -> bool {
+        self == Self::Simulations(0) || self == Self::Time(Span::ZERO)
+    }
 }
 
 /// The values of the keys that were given; each policy knows its own defaults.
@@ -40,7 +84,9 @@ pub struct Parameters {
     pub beam: Option<u32>,
     /// How many placements may be simulated.
     pub budget: Option<u64>,
-    /// How long a search or an integer program may be worked on.
+    /// How long a search may take, written as its budget.
+    pub search_time: Option<Span>,
+    /// How long an integer program may be worked on.
     pub time_limit: Option<Span>,
     /// How many neighbours a search tries.
     pub moves: Option<u64>,
@@ -56,6 +102,13 @@ impl PlannerTable {
     /// The name of the policy asked for, or of the default.
     pub fn policy(&self) -> &str {
         self.policy.as_deref().unwrap_or(policy::DEFAULT)
+    }
+
+    /// The same table with another time for the search.
+    #[must_use]
+    pub fn with_search_time(mut self, time: Span) -> Self {
+        self.budget = Some(Budget::Time(time));
+        self
     }
 
     /// The policy asked for; `path` is named in errors.
@@ -88,7 +141,7 @@ impl PlannerTable {
             ("max_pp", self.max_pp == Some(0)),
             ("max_op", self.max_op == Some(0)),
             ("beam", self.beam == Some(0)),
-            ("budget", self.budget == Some(0)),
+            ("budget", self.budget.is_some_and(Budget::is_zero)),
             ("op", self.op == Some(0)),
             ("pp", self.pp == Some(0)),
         ];
@@ -113,7 +166,14 @@ impl PlannerTable {
             max_pp: self.max_pp,
             max_op: self.max_op,
             beam: self.beam,
-            budget: self.budget,
+            budget: self.budget.and_then(|budget| match budget {
+                Budget::Simulations(number) => Some(number),
+                Budget::Time(_) => None,
+            }),
+            search_time: self.budget.and_then(|budget| match budget {
+                Budget::Simulations(_) => None,
+                Budget::Time(time) => Some(time),
+            }),
             time_limit: self.time_limit.map(|quantity| quantity.0),
             moves: self.moves,
             scheduling: self.scheduling(path)?,

@@ -19,7 +19,7 @@ fn refused(text: &str, names: &[&str], expected: &str) {
 
 #[test]
 fn policies_are_built_from_their_keys() {
-    assert_eq!(built("", &[]).expect("the default"), ["alpaserve"]);
+    assert_eq!(built("", &[]).expect("the default"), ["statmux"]);
     assert_eq!(built("policy = 'greedy-k'\ngroup_size = 8", &[]).expect("sound"), ["greedy-k"]);
     assert_eq!(built("policy = 'clockwork++'\ninterval = '1 h'", &[]).expect("sound"), ["clockwork++"]);
     assert_eq!(built("policy = 'equal'\nop = 2\npp = 8", &[]).expect("sound"), ["equal"]);

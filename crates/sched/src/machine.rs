@@ -31,6 +31,8 @@ pub struct Machine<D> {
     in_order: bool,
     /// Scratch space for stage ends.
     ends: Vec<Time>,
+    /// Scratch space for positions in queues.
+    passed: Vec<usize>,
 }
 
 /// Where a request waits.
@@ -60,6 +62,7 @@ impl<D: Discipline> Machine<D> {
             next_batch: 0,
             in_order: D::IN_ORDER && settings.max_batch <= 1 && settings.dispatch != Dispatch::LateBinding,
             ends: Vec::new(),
+            passed: Vec::new(),
             discipline,
             settings,
             times,
@@ -165,6 +168,11 @@ impl<D: Discipline> Machine<D> {
         if idle.is_none() && self.waiting >= self.settings.max_waiting {
             return Err(Reason::QueueFull);
         }
+        if let Some(group) = idle.filter(|_| self.waiting == 0) {
+            // With nothing else waiting, this is what the group would choose.
+            finish_if_next(&self.times, &self.groups, now, group, request.model, &mut self.ends);
+            return Ok(Placed::Starts(group));
+        }
         let latencies = holders.iter().filter_map(|&group| self.times.group(group).model(request.model));
         let latency = latencies.map(|model| model.latency).min().expect("a living group holds the model");
         let rank = (self.discipline.key(&request, latency), request.arrived, request.id);
@@ -269,21 +277,29 @@ impl<D: Discipline> Machine<D> {
     }
 
     fn launch_from_central(&mut self, now: Time, group: GroupId, actions: &mut Vec<Action>) {
+        if self.waiting == 0 {
+            return;
+        }
         // Positions up to which each held model's queue was passed over, because this group would be too late.
-        let held: Vec<ModelId> = self.times.group(group).models().iter().map(|times| times.model).collect();
-        let mut passed = vec![0; held.len()];
-        loop {
-            let heads = held.iter().zip(&passed).enumerate();
-            let heads = heads.filter_map(|(i, (model, &at))| Some((i, self.central[model.index()].get(at)?.0)));
-            let Some((slot, _)) = least(heads, |(_, rank)| rank) else { return };
-            let (model, first) = (held[slot], passed[slot]);
+        let mut passed = std::mem::take(&mut self.passed);
+        passed.clear();
+        passed.resize(self.times.group(group).models().len(), 0);
+        while let Some((slot, model)) = self.most_urgent(group, &passed) {
+            let first = passed[slot];
             let place = Place::Central(model);
-            let candidates =
-                companions(&self.central[model.index()], first, model, self.settings.max_batch.max(1) as usize);
-            if let Some((row, size)) = self.fit(now, group, place, &candidates) {
-                return self.launch(group, place, &candidates[..size], row, actions);
+            let queue = &self.central[model.index()];
+            let several;
+            let candidates: &[usize] = if self.settings.max_batch <= 1 || queue.len() == first + 1 {
+                &[first]
+            } else {
+                several = companions(queue, first, model, self.settings.max_batch as usize);
+                &several
+            };
+            if let Some((row, size)) = self.fit(now, group, place, candidates) {
+                self.launch(group, place, &candidates[..size], row, actions);
+                break;
             }
-            let request = self.central[model.index()].get(first).expect("it was just found there").1;
+            let request = self.queue(place).get(first).expect("it was just found there").1;
             let earliest = self.earliest_answer(now, model);
             if in_time(request.arrived, earliest, request.slo()) {
                 passed[slot] += 1;
@@ -292,6 +308,17 @@ impl<D: Discipline> Machine<D> {
                 actions.push(Action::Reject(request.id, Reason::TooLate { predicted: earliest }));
             }
         }
+        self.passed = passed;
+    }
+
+    /// Of the models that `group` holds, the one whose central queue has the most urgent request from its position
+    /// in `passed` on, and where the group lists it.
+    fn most_urgent(&self, group: GroupId, passed: &[usize]) -> Option<(usize, ModelId)> {
+        let held = self.times.group(group).models().iter().map(|times| times.model);
+        let heads = held.zip(passed).enumerate();
+        let heads =
+            heads.filter_map(|(slot, (model, &at))| Some(((slot, model), self.central[model.index()].get(at)?.0)));
+        least(heads, |(_, rank)| rank).map(|(head, _)| head)
     }
 
     /// The largest batch of the requests at positions `candidates` that `group` can answer in time if it starts

@@ -1,33 +1,27 @@
 //! A simulated and a served run of the same workload, side by side: how far apart they are, and why.
 
-use serde::{Deserialize, Serialize};
-use statmux_core::files::{FileError, ResultsFile};
+use serde::Serialize;
+use statmux_core::metrics::{Counts, LatencySummary};
+use statmux_core::{Outcome, Served, Span, Time};
 use std::collections::BTreeMap;
-use std::path::Path;
 
-/// One request as a results file (`request,model,arrival_s,group,start_s,finish_s,outcome`) has it.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub struct RequestRow {
-    /// Its position in the workload.
-    pub request: u64,
-    /// When it arrived.
-    pub arrival_s: f64,
-    /// When it was launched, if it was.
-    pub start_s: Option<f64>,
-    /// When it was answered, if it was.
-    pub finish_s: Option<f64>,
-    /// How it ended.
-    pub outcome: String,
+/// A finished run, request by request.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishedRun<'a> {
+    /// When each request arrived.
+    pub arrived: &'a [Time],
+    /// What became of each.
+    pub outcomes: &'a [Outcome],
 }
 
 /// How far a served run was from its simulation. Differences are served minus simulated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
+    /// Requests in each.
+    pub requests: usize,
     /// Attainment, in percentage points.
-    pub attainment_points: Side,
-    /// Goodput, requests per second.
-    pub goodput_rps: Side,
-    /// Mean latency, in seconds.
+    pub attainment_percent: Side,
+    /// Mean latency of served requests, in seconds.
     pub mean_s: Side,
     /// Median latency, in seconds.
     pub p50_s: Side,
@@ -35,8 +29,10 @@ pub struct Comparison {
     pub p90_s: Side,
     /// 99th percentile, in seconds.
     pub p99_s: Side,
-    /// The same request by request, where both runs say what became of each.
-    pub requests: Option<ByRequest>,
+    /// Largest, in seconds.
+    pub max_s: Side,
+    /// The same request by request.
+    pub causes: Causes,
 }
 
 /// One figure of both runs.
@@ -54,7 +50,7 @@ pub struct Side {
 
 /// Where differences come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ByRequest {
+pub struct Causes {
     /// Requests with the same outcome in both runs.
     pub same_outcome: u64,
     /// Other pairs of outcomes (simulated, then served), and how often they came up: decisions that differ.
@@ -78,118 +74,113 @@ impl Side {
     }
 }
 
-/// Compares two summaries and, where both are given, what became of each request.
-///
-/// # Errors
-/// If the rows are of different workloads; the number of the first row that differs.
-pub fn compare(
-    simulated: &ResultsFile,
-    served: &ResultsFile,
-    rows: Option<(&[RequestRow], &[RequestRow])>,
-) -> Result<Comparison, DifferentWorkloads> {
-    let latency = |of: fn(&statmux_core::files::LatencyResult) -> f64| {
-        let figure = |results: &ResultsFile| results.latency_s.as_ref().map_or(0.0, of);
-        Side::new(figure(simulated), figure(served))
-    };
-    Ok(Comparison {
-        attainment_points: Side::new(100.0 * simulated.slo_attainment, 100.0 * served.slo_attainment),
-        goodput_rps: Side::new(simulated.goodput_rps, served.goodput_rps),
-        mean_s: latency(|latency| latency.mean),
-        p50_s: latency(|latency| latency.p50),
-        p90_s: latency(|latency| latency.p90),
-        p99_s: latency(|latency| latency.p99),
-        requests: rows.map(|(simulated, served)| by_request(simulated, served)).transpose()?,
-    })
-}
-
 /// Two runs that are not of the same workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the runs are not of the same workload: they differ from request {row} on")]
 pub struct DifferentWorkloads {
     /// The first request that is not the same.
-    pub row: u64,
+    pub row: usize,
 }
 
-fn by_request(simulated: &[RequestRow], served: &[RequestRow]) -> Result<ByRequest, DifferentWorkloads> {
-    // Served arrivals are written as they were intended, so they differ by rounding only.
-    let differs =
-        |(a, b): (&RequestRow, &RequestRow)| a.request != b.request || (a.arrival_s - b.arrival_s).abs() > 1e-3;
-    let shorter = simulated.len().min(served.len());
-    let first = simulated.iter().zip(served).position(differs);
-    let lengths = (simulated.len() != served.len()).then_some(shorter);
-    if let Some(row) = first.or(lengths) {
-        return Err(DifferentWorkloads { row: row as u64 });
-    }
-    let mut result = ByRequest::default();
-    for (a, b) in simulated.iter().zip(served) {
-        if a.outcome == b.outcome {
-            result.same_outcome += 1;
-        } else {
-            *result.changed.entry(format!("{} -> {}", a.outcome, b.outcome)).or_insert(0) += 1;
-        }
-        if let (Some(a_start), Some(a_finish), Some(b_start), Some(b_finish)) =
-            (a.start_s, a.finish_s, b.start_s, b.finish_s)
-        {
-            let waiting = (b_start - b.arrival_s) - (a_start - a.arrival_s);
-            let running = (b_finish - b_start) - (a_finish - a_start);
-            result.served_in_both += 1;
-            result.waiting_s += waiting;
-            result.running_s += running;
-            result.absolute_s += (waiting + running).abs();
-        }
-    }
-    let count = result.served_in_both.max(1) as f64;
-    result.waiting_s /= count;
-    result.running_s /= count;
-    result.absolute_s /= count;
-    Ok(result)
-}
-
-/// Reads what became of each request, as `simulate` and `replay` write it with `--requests-out FILE.csv`.
+/// Compares two runs of one workload.
 ///
 /// # Errors
-/// If the file cannot be read, or a row is not what it should be.
-pub fn read_rows(path: &Path) -> Result<Vec<RequestRow>, FileError> {
-    let text = statmux_core::files::read_text(path)?;
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let rows = reader.deserialize().enumerate().map(|(index, row)| {
-        // One line for the header, and lines count from 1.
-        row.map_err(|error: csv::Error| FileError::at_line(path, index + 2, format!("is no request: {error}")))
-    });
-    rows.collect()
+/// If they are of different workloads; the first request that differs.
+pub fn compare(simulated: FinishedRun<'_>, served: FinishedRun<'_>) -> Result<Comparison, DifferentWorkloads> {
+    same_workload(simulated.arrived, served.arrived)?;
+    let (a, b) = (attainment(simulated), attainment(served));
+    let (before, after) = (latency(simulated), latency(served));
+    let side = |of: fn(&LatencySummary) -> f64| Side::new(of(&before), of(&after));
+    Ok(Comparison {
+        requests: simulated.arrived.len(),
+        attainment_percent: Side::new(100.0 * a, 100.0 * b),
+        mean_s: side(|latency| latency.mean),
+        p50_s: side(|latency| latency.p50),
+        p90_s: side(|latency| latency.p90),
+        p99_s: side(|latency| latency.p99),
+        max_s: side(|latency| latency.max),
+        causes: causes(simulated, served),
+    })
+}
+
+fn same_workload(a: &[Time], b: &[Time]) -> Result<(), DifferentWorkloads> {
+    // Arrivals are written as they were intended, so they differ by rounding only.
+    const ROUNDING: Span = Span::from_millis(1);
+    let differs = |(&a, &b): (&Time, &Time)| a.since(b).max(b.since(a)) > ROUNDING;
+    let lengths = (a.len() != b.len()).then(|| a.len().min(b.len()));
+    match a.iter().zip(b).position(differs).or(lengths) {
+        Some(row) => Err(DifferentWorkloads { row }),
+        None => Ok(()),
+    }
+}
+
+fn attainment(run: FinishedRun<'_>) -> f64 {
+    let mut counts = Counts::default();
+    run.outcomes.iter().for_each(|outcome| counts.add(outcome));
+    counts.attainment()
+}
+
+/// All zero where nothing was served.
+fn latency(run: FinishedRun<'_>) -> LatencySummary {
+    let latencies = run.outcomes.iter().zip(run.arrived).filter_map(|(outcome, &arrived)| outcome.latency(arrived));
+    LatencySummary::new(&mut latencies.collect::<Vec<_>>()).unwrap_or_default()
+}
+
+fn causes(simulated: FinishedRun<'_>, served: FinishedRun<'_>) -> Causes {
+    let mut causes = Causes::default();
+    let both = simulated.outcomes.iter().zip(simulated.arrived).zip(served.outcomes.iter().zip(served.arrived));
+    for ((a, &a_arrived), (b, &b_arrived)) in both {
+        if a.name() == b.name() {
+            causes.same_outcome += 1;
+        } else {
+            *causes.changed.entry(format!("{} -> {}", a.name(), b.name())).or_insert(0) += 1;
+        }
+        if let (Outcome::Served(a), Outcome::Served(b)) = (a, b) {
+            let waiting = |ran: &Served, arrived| ran.started.since(arrived).seconds();
+            let running = |ran: &Served| ran.finished.since(ran.started).seconds();
+            let waiting = waiting(b, b_arrived) - waiting(a, a_arrived);
+            let running = running(b) - running(a);
+            causes.served_in_both += 1;
+            causes.waiting_s += waiting;
+            causes.running_s += running;
+            causes.absolute_s += (waiting + running).abs();
+        }
+    }
+    let count = causes.served_in_both.max(1) as f64;
+    causes.waiting_s /= count;
+    causes.running_s /= count;
+    causes.absolute_s /= count;
+    causes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use statmux_core::GroupId;
 
-    fn row(request: u64, times: Option<(f64, f64)>, outcome: &str) -> RequestRow {
-        let (start_s, finish_s) = times.unzip();
-        RequestRow { request, arrival_s: request as f64, start_s, finish_s, outcome: outcome.to_owned() }
+    fn ran(started_ms: u64, finished_ms: u64, in_slo: bool) -> Outcome {
+        let at = |ms| Time::ZERO + Span::from_millis(ms);
+        Outcome::Served(Served { group: GroupId(0), started: at(started_ms), finished: at(finished_ms), in_slo })
     }
 
     #[test]
     fn differences_are_told_by_cause() {
-        let simulated =
-            [row(0, Some((0.0, 1.0)), "in_slo"), row(1, Some((1.5, 2.5)), "in_slo"), row(2, None, "rejected")];
-        let served = [row(0, Some((0.1, 1.3)), "late"), row(1, Some((1.5, 2.5)), "in_slo"), row(2, None, "rejected")];
-        let result = by_request(&simulated, &served).expect("the same workload");
-        assert_eq!((result.same_outcome, result.served_in_both), (2, 2));
-        assert_eq!(result.changed, BTreeMap::from([("in_slo -> late".to_owned(), 1)]));
-        assert!((result.waiting_s - 0.05).abs() < 1e-12 && (result.running_s - 0.1).abs() < 1e-12);
-        assert_eq!(by_request(&simulated, &served[..2]), Err(DifferentWorkloads { row: 2 }));
-    }
-
-    #[test]
-    fn rows_are_read_from_csv() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("rows.csv");
-        let text =
-            "request,model,arrival_s,group,start_s,finish_s,outcome\n0,\"a,b\",0,0,0.5,1,in_slo\n1,m,1,,,,rejected\n";
-        std::fs::write(&path, text).expect("written");
-        let rows = read_rows(&path).expect("good");
-        assert_eq!(rows, [row(0, Some((0.5, 1.0)), "in_slo"), row(1, None, "rejected")]);
-        std::fs::write(&path, format!("{text}2,m,x,,,,rejected\n")).expect("written");
-        assert!(read_rows(&path).expect_err("a bad row").to_string().contains('4'));
+        let arrived: Vec<Time> = (0..3).map(|n| Time::ZERO + Span::from_millis(1000 * n)).collect();
+        let simulated = [ran(0, 1000, true), ran(1500, 2500, true), Outcome::Rejected];
+        let served = [ran(100, 1300, false), ran(1500, 2500, true), Outcome::Rejected];
+        let simulated = FinishedRun { arrived: &arrived, outcomes: &simulated };
+        let served = FinishedRun { arrived: &arrived, outcomes: &served };
+        let comparison = compare(simulated, served).expect("the same workload");
+        let causes = &comparison.causes;
+        assert_eq!((causes.same_outcome, causes.served_in_both), (2, 2));
+        assert_eq!(causes.changed, BTreeMap::from([("in_slo -> late".to_owned(), 1)]));
+        assert!((causes.waiting_s - 0.05).abs() < 1e-12 && (causes.running_s - 0.1).abs() < 1e-12);
+        assert!((comparison.attainment_percent.difference + 100.0 / 3.0).abs() < 1e-9);
+        assert!((comparison.mean_s.relative_percent.expect("not zero") - 12.0).abs() < 1e-9);
+        let shorter = FinishedRun { arrived: &arrived[..2], outcomes: &served.outcomes[..2] };
+        assert_eq!(compare(simulated, shorter), Err(DifferentWorkloads { row: 2 }));
+        let later = [arrived[0], arrived[1] + Span::from_millis(2), arrived[2]];
+        let later = FinishedRun { arrived: &later, outcomes: served.outcomes };
+        assert_eq!(compare(simulated, later), Err(DifferentWorkloads { row: 1 }));
     }
 }

@@ -6,7 +6,8 @@
 
 use crate::clock::Clock;
 use statmux_core::Time;
-use statmux_sched::{Action, Event, EventLog, Scheduler};
+use statmux_sched::log::Entry;
+use statmux_sched::{Action, Event, Scheduler};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -33,13 +34,13 @@ pub enum Meaning {
     Stop,
 }
 
-/// Drives `scheduler` until it is told to stop, or nobody can send any more; notes everything in `log`.
+/// Drives `scheduler` until it is told to stop, or nobody can send any more; notes everything with `note`.
 pub fn drive<W: World>(
     mut scheduler: impl Scheduler,
     inbox: &Receiver<W::Message>,
     clock: Clock,
     world: &mut W,
-    mut log: Option<&mut EventLog>,
+    mut note: Option<&mut dyn FnMut(Entry)>,
 ) {
     let mut actions = Vec::new();
     loop {
@@ -55,11 +56,15 @@ pub fn drive<W: World>(
             Err(RecvTimeoutError::Timeout) => Meaning::Event(Event::Woke),
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        match (meaning, log.as_deref_mut()) {
-            (Meaning::Event(event), Some(log)) => log.record(&mut scheduler, now, event, &mut actions),
-            (Meaning::Event(event), None) => scheduler.handle(now, event, &mut actions),
-            (Meaning::Nothing, _) => {}
-            (Meaning::Stop, _) => return,
+        match meaning {
+            Meaning::Event(event) => {
+                scheduler.handle(now, event, &mut actions);
+                if let Some(note) = &mut note {
+                    note(Entry { now, event, actions: actions.clone() });
+                }
+            }
+            Meaning::Nothing => {}
+            Meaning::Stop => return,
         }
         for action in actions.drain(..) {
             world.perform(now, action);
@@ -71,7 +76,7 @@ pub fn drive<W: World>(
 mod tests {
     use super::*;
     use statmux_core::RequestId;
-    use statmux_sched::Reason;
+    use statmux_sched::{EventLog, Reason};
     use std::sync::mpsc::channel;
 
     /// Wakes once, at `at`, and then refuses request 7.
@@ -113,7 +118,8 @@ mod tests {
         drop(send);
         let mut log = EventLog::default();
         let mut notes = Notes(Vec::new());
-        drive(Alarm(Some(Time::ZERO)), &inbox, clock, &mut notes, Some(&mut log));
+        let mut note = |entry| log.entries.push(entry);
+        drive(Alarm(Some(Time::ZERO)), &inbox, clock, &mut notes, Some(&mut note));
         assert_eq!(notes.0, [Action::Reject(RequestId(7), Reason::Cancelled)]);
         let events: Vec<_> = log.entries.iter().map(|entry| entry.event).collect();
         let cancelled = Event::Cancelled(RequestId(1));

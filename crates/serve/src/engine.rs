@@ -10,6 +10,7 @@ use crate::statistics::Statistics;
 use statmux_core::backend::{Backend, BackendError};
 use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
+use statmux_sched::log::Entry;
 use statmux_sched::{AnyDiscipline, EventLog, Machine, Scheduler, Settings, StageTimes, TimesError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -29,7 +30,7 @@ pub struct Deployment {
 }
 
 /// How it is served.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct EngineSettings {
     /// What the scheduler is told.
     pub scheduler: Settings,
@@ -39,8 +40,20 @@ pub struct EngineSettings {
     pub supervision: Supervision,
     /// The most requests inside at once; more are refused.
     pub concurrency: usize,
-    /// Whether all events are noted, to be replayed later; memory grows with every request.
-    pub record: bool,
+    /// What is kept of all events, to be replayed later.
+    pub record: Record,
+}
+
+/// What is kept of events and actions.
+#[derive(Clone, Debug, Default)]
+pub enum Record {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Everything, until the engine stops; memory grows with every request.
+    Memory,
+    /// Everything, sent elsewhere as it happens, such as to an [`event log`](crate::event_log::LogWriter).
+    Sent(Sender<Entry>),
 }
 
 impl Default for EngineSettings {
@@ -50,7 +63,7 @@ impl Default for EngineSettings {
             stage_penalty: 0.0,
             supervision: Supervision::default(),
             concurrency: 65_536,
-            record: false,
+            record: Record::Nothing,
         }
     }
 }
@@ -130,7 +143,18 @@ impl Engine {
         let driver_thread = spawn("driver", move || {
             sharpen_timers();
             let mut log = EventLog::default();
-            drive(scheduler, &inbox, clock, &mut ledger, settings.record.then_some(&mut log));
+            match settings.record {
+                Record::Nothing => drive(scheduler, &inbox, clock, &mut ledger, None),
+                Record::Memory => {
+                    let mut note = |entry| log.entries.push(entry);
+                    drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
+                }
+                Record::Sent(entries) => {
+                    // Whoever receives them may have failed to write; serving goes on.
+                    let mut note = |entry| drop(entries.send(entry));
+                    drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
+                }
+            }
             log
         })?;
         let supervisor = Supervisor {
@@ -174,7 +198,8 @@ impl Engine {
         &self.gateway
     }
 
-    /// Stops the groups and the driver, and returns the record of events (empty unless asked for). Whatever is
+    /// Stops the groups and the driver, and returns the record of events (empty unless kept in
+    /// memory). Whatever is
     /// still inside is refused: drain first.
     pub fn stop(self) -> EventLog {
         self.gateway.drain();

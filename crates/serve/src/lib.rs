@@ -14,6 +14,7 @@ pub mod compare;
 pub mod conformance;
 pub mod driver;
 pub mod engine;
+pub mod event_log;
 pub mod faulty;
 pub mod gateway;
 mod group;
@@ -26,7 +27,7 @@ pub mod server;
 pub mod sleep;
 pub mod statistics;
 
-pub use engine::{Deployment, Engine, EngineSettings, StartError};
+pub use engine::{Deployment, Engine, EngineSettings, Record, StartError};
 pub use gateway::{Gateway, Question};
 pub use group::supervisor::Supervision;
 pub use request::{Answer, Cause, Course, Refusal};

@@ -124,7 +124,7 @@ impl Server {
         self.engine.gateway()
     }
 
-    /// Drains and stops. Returns the record of events (empty unless asked for).
+    /// Drains and stops. Returns the record of events (empty unless kept in memory).
     pub fn stop(self) -> EventLog {
         let Self { engine, runtime, stop, front, .. } = self;
         let _ = stop.send(());

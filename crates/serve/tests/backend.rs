@@ -54,7 +54,7 @@ fn a_measurement_finds_the_profile_and_goes_on_where_it_stopped() {
         repeats: 5,
     };
     let mut told = 0;
-    let mut journal = Journal::open(&path).expect("it opens");
+    let mut journal = Journal::open(&path, "1 ms a stage").expect("it opens");
     let measured = measure(&backend, &settings, &mut journal, |_| told += 1).expect("it measures");
     assert_eq!((told, measured.skipped.len()), (6, 2), "batches of 3 are in no profile: {:?}", measured.skipped);
     for name in ["encoder", "decoder"] {
@@ -66,7 +66,7 @@ fn a_measurement_finds_the_profile_and_goes_on_where_it_stopped() {
     // Half a line at the end, as after a crash.
     let text = std::fs::read_to_string(&path).expect("it is there");
     std::fs::write(&path, format!("{text}{{\"point\":")).expect("written");
-    let mut journal = Journal::open(&path).expect("it opens");
+    let mut journal = Journal::open(&path, "1 ms a stage").expect("it opens");
     let again = measure(&backend, &settings, &mut journal, |_| ()).expect("it measures");
     let key = settings.configs[0];
     assert_eq!(measured.profile.models["encoder"].config(key), again.profile.models["encoder"].config(key));

@@ -4,12 +4,14 @@ mod common;
 
 use common::{deployment, sleeper};
 use statmux_core::backend::{Generate, Input, Sampling};
-use statmux_core::{Bytes, ModelId, Seed, Slo, Span};
+use statmux_core::files::PlacementFile;
+use statmux_core::{Bytes, ModelId, PlacementWindows, Seed, Slo, Span};
 use statmux_sched::{Dispatch, Settings, StageTimes};
 use statmux_serve::engine::scheduler;
+use statmux_serve::event_log::{LogHeader, LogReader, LogWriter};
 use statmux_serve::faulty::{FaultRates, Faulty};
 use statmux_serve::gateway::Event;
-use statmux_serve::{Cause, Deployment, Engine, EngineSettings, Question, Refusal, SleepBackend, Supervision};
+use statmux_serve::{Cause, Deployment, Engine, EngineSettings, Question, Record, Refusal, SleepBackend, Supervision};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,7 +77,7 @@ fn the_record_of_a_run_replays_to_the_same_actions() {
         let deployment = deployment(3, 2, 3, Span::from_nanos(300_000), Slo::Latency(Span::from_millis(8)));
         let rates = FaultRates { panic: 0.002, fail: 0.01, ..FaultRates::default() };
         let backend = Faulty::new(sleeper(&deployment, max_batch), rates, Seed(1));
-        let engine = EngineSettings { scheduler: settings, record: true, ..EngineSettings::default() };
+        let engine = EngineSettings { scheduler: settings, record: Record::Memory, ..EngineSettings::default() };
         let engine = Engine::start(Arc::new(backend), deployment.clone(), engine).expect("it starts");
         let counts = load(&engine, 30, 20);
         assert_eq!(counts.values().sum::<usize>(), 600);
@@ -83,6 +85,41 @@ fn the_record_of_a_run_replays_to_the_same_actions() {
         assert!(log.entries.len() > 600);
         log.replay(&mut scheduler(settings, times(&deployment, settings))).expect("the same actions");
     }
+}
+
+#[test]
+fn the_log_on_disk_replays_to_the_same_actions() {
+    let settings = Settings::default();
+    let deployment = deployment(2, 2, 2, Span::from_nanos(300_000), Slo::Latency(Span::from_millis(3)));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.jsonl");
+    let placement = PlacementFile::new(&PlacementWindows::fixed(deployment.placement.clone()), &deployment.models);
+    let names = deployment.models.iter().map(|model| model.name.clone()).collect();
+    let writer = LogWriter::create(&path, &LogHeader::new(names, placement)).expect("the folder is ours");
+    let rates = FaultRates { panic: 0.002, fail: 0.01, ..FaultRates::default() };
+    let backend = Faulty::new(sleeper(&deployment, 1), rates, Seed(2));
+    let engine = EngineSettings { record: Record::Sent(writer.entries()), ..EngineSettings::default() };
+    let engine = Engine::start(Arc::new(backend), deployment.clone(), engine).expect("it starts");
+    let counts = load(&engine, 20, 20);
+    assert!(engine.stop().entries.is_empty());
+    let written = writer.finish().expect("it is written");
+    assert!(written > 400, "{written}");
+    let fresh = || scheduler(settings, times(&deployment, settings));
+    let replay = |path| LogReader::open(path).expect("it opens").replay(2, &mut fresh());
+    let whole = replay(&path).expect("well formed");
+    assert_eq!((whole.entries, whole.cut_off, &whole.difference), (written, false, &None));
+    assert!(whole.actions >= counts.values().sum::<usize>() as u64);
+
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    let other = folder.path().join("other.jsonl");
+    std::fs::write(&other, &text[..text.len() - 5]).expect("written");
+    let cut = replay(&other).expect("a line that broke off is left out");
+    assert_eq!((cut.entries, cut.cut_off), (written - 1, true));
+    std::fs::write(&other, text.replacen("\"complete\":{\"request\":", "\"complete\":{\"request\":1", 1))
+        .expect("written");
+    assert!(replay(&other).expect("well formed").difference.is_some());
+    std::fs::write(&other, text.replacen("\"group\":", "\"group\":7", 1)).expect("written");
+    assert!(replay(&other).expect_err("no such group").to_string().contains("but there are 2"));
 }
 
 #[test]

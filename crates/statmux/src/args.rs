@@ -52,8 +52,22 @@ pub(crate) enum Command {
     Simulate(commands::simulate::SimulateArgs),
     /// Plan and simulate with several policies, side by side
     Compare(commands::compare::CompareArgs),
+    /// Which models miss, when and why; what would help; what a lost device costs
+    Explain(commands::explain::ExplainArgs),
+    /// The fewest devices, the highest rate or CV, or the tightest SLOs for a target
+    Size(commands::size::SizeArgs),
     /// A grid of scenarios, in parallel, resumable
     Sweep(commands::sweep::SweepArgs),
+    /// The real server: models over HTTP, scheduled as simulated
+    Serve(commands::serve::ServeArgs),
+    /// Send the scenario's workload to a server; report as `simulate` does
+    Replay(commands::replay::ReplayArgs),
+    /// A simulated and a served run side by side
+    CompareRuns(commands::compare_runs::CompareRunsArgs),
+    /// Give a server's event log to a fresh scheduler, which must act the same
+    ReplayLog(commands::replay_log::ReplayLogArgs),
+    /// Measure models on this machine into a profile file
+    Profile(commands::profile::ProfileArgs),
     /// Look at traces, convert, fit and synthesise them
     Trace(commands::trace::TraceArgs),
     /// Every figure and table of the report, as CSV, SVG and PNG

@@ -10,11 +10,15 @@ mod output;
 mod planning;
 mod progress;
 mod scenario;
+mod serving;
+mod sizing;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before any other thread exists.
+    serving::prepare_threads();
     let args = args::Args::parse();
     match commands::run(args) {
         Ok(end) => end.into(),

@@ -12,7 +12,6 @@ pub(crate) enum End {
     /// All was done.
     Done,
     /// A target asked for was not reached.
-    #[allow(dead_code)]
     TargetMissed,
 }
 
@@ -56,7 +55,20 @@ pub(crate) fn print(format: Format, text: impl FnOnce() -> String, data: &impl S
     if !out.ends_with('\n') {
         out.push('\n');
     }
-    match std::io::stdout().lock().write_all(out.as_bytes()) {
+    write_out(&out)
+}
+
+/// Writes one line to stdout at once, for scripts that wait for it: `text` for people, `data` for programs.
+pub(crate) fn print_line(format: Format, text: &str, data: &impl Serialize) -> anyhow::Result<()> {
+    match format {
+        Format::Text => write_out(&format!("{text}\n")),
+        Format::Json => write_out(&format!("{}\n", serde_json::to_string(data)?)),
+    }
+}
+
+fn write_out(out: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

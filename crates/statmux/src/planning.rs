@@ -1,14 +1,18 @@
 //! What several commands do: plan with a policy, and score a placement on a workload.
 
 use crate::args::Common;
+use crate::output::UsageError;
 use crate::scenario::{Scenario, TrainedOn};
-use statmux_core::files::{FileError, ResultsFile};
+use statmux_core::files::{FileError, PlacementFile, ResultsFile};
 use statmux_core::summary::Finished;
-use statmux_core::{PlacementWindows, Workload};
-use statmux_plan::bound::{Assumptions, Bound, fewest_devices, upper_bound};
+use statmux_core::{DeviceId, PlacementWindows, Workload};
+use statmux_plan::bound::{Assumptions, Bound, fewest_devices, upper_bound, upper_bound_of_fixed};
+use statmux_plan::explain::without;
 use statmux_plan::policy::find;
+use statmux_plan::policy::statmux::Scheduling;
 use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
 use statmux_sim::{Run, simulate};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A plan, and what it took.
@@ -68,28 +72,77 @@ pub(crate) fn bound(scenario: &Scenario, workload: &Workload) -> Bound {
     upper_bound(&scenario.cluster, &scenario.models, workload, &assumptions(scenario))
 }
 
+/// The upper bound on attainment for `workload` of plans like `windows`: those that never replace models cannot
+/// hold more of them than memory does.
+pub(crate) fn bound_of(scenario: &Scenario, windows: &PlacementWindows, workload: &Workload) -> Bound {
+    let bound = if windows.0.len() == 1 { upper_bound_of_fixed } else { upper_bound };
+    bound(&scenario.cluster, &scenario.models, workload, &assumptions(scenario))
+}
+
 /// The fewest devices for which that bound reaches `target`.
 pub(crate) fn bound_devices(scenario: &Scenario, workload: &Workload, target: f64) -> Option<u32> {
     fewest_devices(&scenario.cluster, &scenario.models, workload, &assumptions(scenario), target)
 }
 
+/// A plan may choose how many requests run together, so the bound allows every batch size of the profile.
 fn assumptions(scenario: &Scenario) -> Assumptions {
-    let scheduler = &scenario.simulation.scheduler;
     Assumptions {
         stage_penalty: scenario.simulation.stage_penalty,
-        fixed_overhead: scheduler.fixed_overhead.seconds(),
-        max_batch: scheduler.max_batch,
+        fixed_overhead: scenario.simulation.scheduler.fixed_overhead.seconds(),
+        max_batch: u32::MAX,
     }
 }
 
-/// Simulates `windows` under `workload`.
+/// `windows` after the loss of the devices of these numbers: groups that use them serve nobody.
+pub(crate) fn without_devices(
+    scenario: &Scenario,
+    mut windows: PlacementWindows,
+    devices: &[u32],
+) -> Result<PlacementWindows, UsageError> {
+    if let Some(unknown) = devices.iter().find(|&&device| device as usize >= scenario.cluster.len()) {
+        let last = scenario.cluster.len() - 1;
+        return Err(UsageError(format!("--without {unknown}: the cluster has devices 0 to {last}")));
+    }
+    let devices: Vec<DeviceId> = devices.iter().copied().map(DeviceId).collect();
+    for window in &mut windows.0 {
+        window.placement = without(&window.placement, &devices);
+    }
+    Ok(windows)
+}
+
+/// Reads the placement file at `path`, and the scheduling options that it was made for if it says so.
+pub(crate) fn read_plan(scenario: &Scenario, path: &Path) -> Result<(PlacementWindows, Option<Scheduling>), FileError> {
+    let file = PlacementFile::read(path)?;
+    let scheduling = file.scheduling().map(|entry| Scheduling::read(entry, path)).transpose()?;
+    let max_batch = scheduling.map_or(scenario.simulation.scheduler.max_batch, |scheduling| scheduling.max_batch);
+    Ok((file.resolve(path, &scenario.cluster, &scenario.models, max_batch)?, scheduling))
+}
+
+/// Simulates `plan` under `workload`, with the scheduling options that it chose.
+pub(crate) fn score_plan(scenario: &Scenario, plan: &Plan, workload: &Workload) -> anyhow::Result<(Run, ResultsFile)> {
+    score_under(scenario, plan.scheduling, &plan.windows, workload)
+}
+
+/// Simulates `windows` under `workload` and the scenario's scheduling options.
 pub(crate) fn score(
     scenario: &Scenario,
     windows: &PlacementWindows,
     workload: &Workload,
 ) -> anyhow::Result<(Run, ResultsFile)> {
+    score_under(scenario, None, windows, workload)
+}
+
+/// Simulates `windows` under `workload`; `scheduling` goes before the scenario's options.
+pub(crate) fn score_under(
+    scenario: &Scenario,
+    scheduling: Option<Scheduling>,
+    windows: &PlacementWindows,
+    workload: &Workload,
+) -> anyhow::Result<(Run, ResultsFile)> {
     let began = Instant::now();
-    let run = simulate(&scenario.cluster, &scenario.models, windows, workload, &scenario.simulation)?;
+    let chosen = scheduling.map(|scheduling| scheduling.apply(&scenario.simulation));
+    let settings = chosen.as_ref().unwrap_or(&scenario.simulation);
+    let run = simulate(&scenario.cluster, &scenario.models, windows, workload, settings)?;
     let wall = began.elapsed().as_secs_f64();
     let finished = Finished {
         workload,

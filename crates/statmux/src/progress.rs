@@ -33,6 +33,16 @@ impl Bar {
         self.bar.inc(1);
     }
 
+    /// So many steps are done.
+    pub(crate) fn at(&self, step: u64) {
+        self.bar.set_position(step);
+    }
+
+    /// Shows what is at work.
+    pub(crate) fn say(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
     /// Removes the line.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
@@ -42,7 +52,13 @@ impl Bar {
 impl Progress for Bar {
     fn report(&self, report: Report<'_>) {
         let attainment = statmux_report::number::percent(report.attainment);
-        self.bar.set_message(format!("{} candidates, last {}: {attainment}", report.evaluations, report.candidate));
+        let left = report.bound.map(|bound| {
+            let gap = statmux_report::number::percentage_points((bound - report.attainment).max(0.0));
+            format!(", at most {gap} below the bound")
+        });
+        let left = left.unwrap_or_default();
+        self.bar
+            .set_message(format!("{} candidates, last {}: {attainment}{left}", report.evaluations, report.candidate));
         self.bar.tick();
     }
 

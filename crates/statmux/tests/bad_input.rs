@@ -46,6 +46,13 @@ fn wrong_scenarios_say_where_and_what() {
     check("plan s.toml --set cluster.devices=x", "seed = 3", "seed = 4", &["cluster.devices"]);
     check("sweep s.toml --over cluster.devises=1,2 --policies alpaserve", "seed = 3", "seed = 4", &["cluster.devises"]);
     check("compare s.toml --policies alpaserve,nobody", "seed = 3", "seed = 4", &["nobody"]);
+    check("size s.toml --target 101%", "seed = 3", "seed = 4", &["--target", "at most at 1"]);
+    check(
+        "size s.toml --target 99% --axis cv",
+        "\"gamma\"\nrate = 20.0\ncv = 3.0",
+        "\"poisson\"\nrate = 20.0",
+        &["workload.cv"],
+    );
     check("plan nowhere.toml", "seed = 3", "seed = 4", &["nowhere.toml", "cannot read"]);
     check("frobnicate s.toml", "seed = 3", "seed = 4", &["frobnicate"]);
 }

@@ -25,6 +25,38 @@ fn a_plan_is_written_and_simulates_as_planned() {
 }
 
 #[test]
+fn a_plan_keeps_its_scheduling_options_in_its_file() {
+    let session = Session::new(|text| text.replace("policy = \"alpaserve\"", "policy = \"statmux\"\nmoves = 16"));
+    let planned = session.json("plan s.toml -o p.json");
+    assert!(planned["gap"].as_f64().expect("a number") >= 0.0);
+    assert_eq!(planned["placement"]["scheduling"]["dispatch"], "late-binding");
+    let simulated = session.json("simulate s.toml --placement p.json");
+    assert_eq!(planned["test"]["slo_attainment"], simulated["slo_attainment"]);
+    // Without the key, the scenario's own options hold.
+    let file: serde_json::Value = serde_json::from_str(&session.read("p.json")).expect("JSON");
+    let mut bare = file;
+    bare.as_object_mut().expect("an object").remove("scheduling");
+    session.write("bare.json", &bare.to_string());
+    let bare = session.json("simulate s.toml --placement bare.json");
+    assert_ne!(bare["latency_s"], simulated["latency_s"]);
+}
+
+#[test]
+fn a_budget_is_a_time_or_a_number_of_simulations() {
+    let plan = |budget: &str, policy: &str, arguments: &str| {
+        let planner = format!("policy = \"{policy}\"\nbudget = {budget}");
+        let session = Session::new(|text| text.replace("policy = \"alpaserve\"", &planner));
+        session.run(&format!("plan s.toml {arguments}")).code
+    };
+    assert_eq!(plan("\"50 ms\"", "statmux", ""), 0);
+    assert_eq!(plan("\"50 h\"", "statmux", "--budget 50ms"), 0);
+    assert_eq!(plan("20", "selective-replication-beam", ""), 0);
+    assert_eq!(plan("0", "selective-replication-beam", ""), 2);
+    assert_eq!(plan("-1", "statmux", ""), 2);
+    assert_eq!(plan("\"soon\"", "statmux", ""), 2);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let session = Session::new(|text| text);
     let run = |seed: u32, name: &str| {
@@ -69,4 +101,48 @@ fn policies_lists_what_a_scenario_can_name() {
     for name in ["alpaserve", "clockwork++", "least-clock", "late-binding", "edf", "deadline"] {
         assert!(listed.lines().any(|line| line.contains(name)), "{name}");
     }
+}
+
+#[test]
+fn every_miss_is_explained_and_every_change_is_tried() {
+    let session = Session::new(|text| text);
+    let planned = session.json("plan s.toml -o p.json");
+    let explained = session.json("explain s.toml --placement p.json");
+    let missed = explained["missed"].as_u64().expect("a number");
+    assert_eq!(explained["slo_attainment"], planned["test"]["slo_attainment"]);
+    let sum = |list: &serde_json::Value, key: &str| -> u64 {
+        list.as_array().expect("a list").iter().map(|entry| entry[key].as_u64().expect("a number")).sum()
+    };
+    assert_eq!((sum(&explained["causes"], "requests"), sum(&explained["models"], "missed")), (missed, missed));
+    assert!(explained["remedies"].as_array().expect("a list").iter().all(|r| r["missed"].as_u64() < Some(missed)));
+    // What is said of a lost group is what a run without one of its devices shows.
+    let loss = &explained["losses"][0];
+    let device = loss["devices"][0].as_u64().expect("a number");
+    let without = session.json(&format!("simulate s.toml --placement p.json --without {device}"));
+    let left = without["served_late"].as_u64().expect("a number") + without["rejected"].as_u64().expect("a number");
+    assert_eq!(loss["missed"], left);
+    assert_eq!(session.run("simulate s.toml --placement p.json --without 4").code, 2);
+}
+
+#[test]
+fn the_size_found_holds_and_the_next_smaller_does_not() {
+    let session = Session::new(|text| text);
+    let sized = session.json("size s.toml --target 95% --policies alpaserve --seeds 2");
+    let values = sized["policies"][0]["values"].as_array().expect("a list");
+    assert_eq!((values.len(), sized["bound"]["values"].as_array().expect("a list").len()), (2, 2));
+    let devices = values[0].as_u64().or_else(|| values[0].as_f64().map(|value| value as u64)).expect("a number");
+    assert!(sized["bound"]["values"][0].as_f64() <= values[0].as_f64());
+    let attained = |devices: u64| {
+        let planned = session.json(&format!("plan s.toml --policy alpaserve --set cluster.devices={devices}"));
+        planned["test"]["slo_attainment"].as_f64().expect("a number")
+    };
+    assert!(attained(devices) >= 0.95 && attained(devices - 1) < 0.95, "{devices}");
+    for axis in ["rate", "cv", "slo"] {
+        let sized = session.json(&format!("size s.toml --target 50% --axis {axis} --seeds 1"));
+        let (value, bound) = (&sized["policies"][0]["values"][0], &sized["bound"]["values"][0]);
+        let (value, bound) = (value.as_f64().expect("it is reached"), bound.as_f64().expect("it is reached"));
+        assert!(if axis == "slo" { bound <= value } else { bound >= value }, "{axis}: {bound} and {value}");
+    }
+    let out_of_reach = session.run("size s.toml --target 100% --policies selective-replication --most-devices 1");
+    assert_eq!(out_of_reach.code, 3, "{}", out_of_reach.stderr);
 }

@@ -123,7 +123,10 @@ pub fn inspect(trace: &Trace, span: Span, intervals: usize) -> Inspection {
         })
         .collect();
     models.sort_by(|a, b| b.share.total_cmp(&a.share));
-    let top = |count: usize| models.iter().take(count).map(|model| model.share).sum();
+    let top = |count: usize| {
+        // All of them together are all there is, whatever rounding makes of the sum.
+        if count >= models.len() { 1.0 } else { models.iter().take(count).map(|model| model.share).sum() }
+    };
     Inspection {
         version: 1,
         recorded_as,

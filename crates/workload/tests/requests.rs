@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use statmux_core::{GroupId, Lengths, ModelId, Outcome, Served, Span, Time, Workload};
-use statmux_workload::requests::{read_requests, read_requests_and_names, write_requests, write_results};
+use statmux_workload::requests::{read_requests, read_requests_and_names, read_results, write_requests, write_results};
 use std::path::PathBuf;
 use tempfile::{TempDir, tempdir};
 
@@ -213,4 +213,28 @@ fn results_have_one_row_per_request_in_order() {
     );
     write_results(&folder.path().join("out.parquet"), &requests, &NAMES, &outcomes).expect("writable");
     assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 2, "nothing but the two files is left");
+    let recorded = read_results(&path).expect("just written");
+    assert_eq!((&recorded.arrived, &recorded.outcomes[..]), (&requests.arrived, &outcomes[..]));
+    assert_eq!(recorded.names, ["bert-0", "odd, \"name\"", "bert-1"]);
+    assert_eq!(recorded.model, [0, 1, 2, 2, 2].map(ModelId));
+    assert_eq!(read_results(&folder.path().join("out.parquet")).expect("just written"), recorded);
+}
+
+#[test]
+fn wrong_results_name_the_row() {
+    let folder = tempdir().expect("a temporary folder");
+    let check = |rows: &str, expected: &str| {
+        let text = format!("request,model,arrival_s,group,start_s,finish_s,outcome\n{rows}");
+        let path = file(&folder, "bad.csv", text.as_bytes());
+        let error = read_results(&path).expect_err(rows).to_string();
+        assert!(error.contains(expected), "{rows}: {error}");
+    };
+    check("0,m,0,,,,rejected\n2,m,0,,,,rejected\n", "row 2: request is 2, but 1 comes next");
+    check("0,m,-1,,,,rejected\n", "arrival_s is -1");
+    check("0,m,0,0,,1,late\n", "some are empty");
+    check("0,m,0,,,,in_slo\n", "outcome is `in_slo`, though nothing ran");
+    check("0,m,0,0,1,2,rejected\n", "outcome is `rejected`, though something ran");
+    check("0,m,0,,,,lost\n", "outcome is `lost`");
+    let path = file(&folder, "other.csv", b"arrival_s,model\n0,m\n");
+    assert!(read_results(&path).expect_err("requests").to_string().contains("no column `request`"));
 }

@@ -58,6 +58,9 @@ pub struct ModelTable {
     /// The promised latency.
     #[serde(default)]
     pub slo: SloValue,
+    /// What a server loads: the name of a preset, or a folder with the model's files. Planner and simulator do
+    /// without.
+    pub source: Option<String>,
 }
 
 /// An SLO as written: `{ scale = 5.0 }`, `{ latency = "755 ms" }` or `"none"`.

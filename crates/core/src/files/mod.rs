@@ -14,7 +14,7 @@ mod write;
 
 pub use cluster::{ClusterTable, ModelTable, ProfilesTable, SloValue, instances};
 pub use error::{FileError, nearest};
-pub use placement::{PlacementFile, placement_json, read_placement};
+pub use placement::{PlacementFile, SchedulingEntry, placement_json, read_placement};
 pub use profile::{parse_profile, profile_json, read_profile};
 pub use quantity::Quantity;
 pub use results::{GroupResult, LatencyResult, ModelResult, ResultsFile};

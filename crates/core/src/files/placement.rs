@@ -15,7 +15,21 @@ use std::path::Path;
 #[serde(deny_unknown_fields)]
 pub struct PlacementFile {
     version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheduling: Option<SchedulingEntry>,
     windows: Vec<WindowEntry>,
+}
+
+/// The scheduling options that a placement was made for, by the names that scenarios use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulingEntry {
+    /// Which group takes an arrival.
+    pub dispatch: String,
+    /// In what order waiting requests run.
+    pub discipline: String,
+    /// The most requests that run together.
+    pub max_batch: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -49,7 +63,29 @@ impl PlacementFile {
             start_s: window.starts.seconds(),
             groups: window.placement.groups.iter().map(group).collect(),
         };
-        Self { version: super::VERSION, windows: windows.0.iter().map(window).collect() }
+        Self { version: super::VERSION, scheduling: None, windows: windows.0.iter().map(window).collect() }
+    }
+
+    /// The same with scheduling options, which go before those of a scenario.
+    #[must_use]
+    pub fn with_scheduling(mut self, scheduling: Option<SchedulingEntry>) -> Self {
+        self.scheduling = scheduling;
+        self
+    }
+
+    /// Reads a placement file; [`Self::resolve`] checks it.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        super::parse_json(path, &super::read_text(path)?)
+    }
+
+    /// The scheduling options that the placement was made for, if it says so.
+    pub fn scheduling(&self) -> Option<&SchedulingEntry> {
+        self.scheduling.as_ref()
+    }
+
+    /// The text of the file.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data serialises") + "\n"
     }
 
     /// Turns names into ids, fills in omitted devices, and checks that the cluster can carry it out.
@@ -82,7 +118,7 @@ impl PlacementFile {
             let placement = resolve_groups(path, &field, entry.groups, &by_name)?;
             placement
                 .check(cluster, models, max_batch)
-                .map_err(|error| FileError::at_field(path, field, format!(": {error}")))?;
+                .map_err(|error| FileError::at_field(path, format!("{field}:"), error.to_string()))?;
             windows.push(Window { starts, placement });
         }
         Ok(PlacementWindows(windows))
@@ -96,13 +132,12 @@ pub fn read_placement(
     models: &[ModelSpec],
     max_batch: u32,
 ) -> Result<PlacementWindows, FileError> {
-    let text = super::read_text(path)?;
-    super::parse_json::<PlacementFile>(path, &text)?.resolve(path, cluster, models, max_batch)
+    PlacementFile::read(path)?.resolve(path, cluster, models, max_batch)
 }
 
 /// The text of a placement file that holds `windows`.
 pub fn placement_json(windows: &PlacementWindows, models: &[ModelSpec]) -> String {
-    serde_json::to_string_pretty(&PlacementFile::new(windows, models)).expect("plain data serialises") + "\n"
+    PlacementFile::new(windows, models).to_json()
 }
 
 fn resolve_groups(

@@ -24,6 +24,8 @@ struct ProfileFile {
 #[serde(deny_unknown_fields)]
 struct ModelEntry {
     configs: Vec<ConfigEntry>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    cuts: BTreeMap<String, Vec<usize>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -62,7 +64,11 @@ pub fn parse_profile(path: &Path, text: &str) -> Result<Profile, FileError> {
                 return Err(FileError::at_field(path, field, format!("repeats {key}")));
             }
         }
-        models.insert(name.clone(), Arc::new(ModelProfile::new(name, file.provenance.clone(), configs)));
+        let cuts = entry.cuts.into_iter().map(|(stages, layers)| checked_cuts(&stages, layers));
+        let cuts = cuts.collect::<Result<_, _>>();
+        let cuts = cuts.map_err(|what| FileError::at_field(path, format!("{field}.cuts"), what))?;
+        let model = ModelProfile::new(name.clone(), file.provenance.clone(), configs).with_cuts(cuts);
+        models.insert(name, Arc::new(model));
     }
     Ok(Profile { device: file.device, provenance: file.provenance, models })
 }
@@ -80,6 +86,7 @@ pub fn profile_json(profile: &Profile) -> String {
                 stage_activation_bytes: by_batch(&measured.stage_activations, |bytes| bytes.get() as f64),
             })
             .collect(),
+        cuts: model.cuts().iter().map(|(pp, layers)| (pp.to_string(), layers.clone())).collect(),
     };
     let file = ProfileFile {
         version: super::VERSION,
@@ -120,6 +127,19 @@ fn checked(entry: ConfigEntry) -> Result<ConfigProfile, Wrong> {
     Ok(ConfigProfile { stage_seconds, stage_weights, stage_activations })
 }
 
+/// For a number of stages, the first layer of each stage but the first.
+fn checked_cuts(stages: &str, layers: Vec<usize>) -> Result<(u32, Vec<usize>), String> {
+    let count = stages.parse::<u32>().ok().filter(|&count| count > 0);
+    let count = count.ok_or_else(|| format!("has the key \"{stages}\", which is not a number of stages"))?;
+    if layers.len() + 1 != count as usize {
+        return Err(format!("has {layers:?} for {count} stages: give the first layer of each stage but the first"));
+    }
+    if layers.first() == Some(&0) || !layers.is_sorted_by(|a, b| a < b) {
+        return Err(format!("has {layers:?}: layers must increase, from 1 on"));
+    }
+    Ok((count, layers))
+}
+
 fn per_batch<T>(
     key: &'static str,
     entries: BTreeMap<String, Vec<f64>>,
@@ -153,7 +173,8 @@ mod tests {
     use proptest::prelude::*;
 
     const GOOD: &str = r#"{"version": 1, "device": "V100", "provenance": "measured", "models": {"a": {"configs": [
-        {"op": 1, "pp": 2, "stage_latency_s": {"1": [0.5, 0.25]}, "stage_weight_bytes": [10, 20]}]}}}"#;
+        {"op": 1, "pp": 2, "stage_latency_s": {"1": [0.5, 0.25]}, "stage_weight_bytes": [10, 20]}],
+        "cuts": {"2": [6]}}}}"#;
 
     #[test]
     fn profiles_survive_a_round_trip() {
@@ -161,6 +182,7 @@ mod tests {
         let again = parse_profile(Path::new("p.json"), &profile_json(&profile)).expect("good");
         let config = ParallelConfig::new(1, 2);
         assert_eq!(profile.models["a"].config(config), again.models["a"].config(config));
+        assert_eq!(again.models["a"].cuts(), &BTreeMap::from([(2, vec![6])]));
         assert_eq!(again.models["a"].config(config).expect("there").largest_stage_weight(), Bytes::new(20));
     }
 
@@ -176,6 +198,8 @@ mod tests {
         check("{\"1\":", "{\"x\":", "has the key \"x\", which is not a batch size");
         check("{\"1\":", "{\"2\":", "lacks batch size \"1\"");
         check("\"pp\": 2", "\"pp\": 0", "both count from 1");
+        check("{\"2\": [6]}", "{\"3\": [6]}", "models[\"a\"].cuts has [6] for 3 stages");
+        check("{\"2\": [6]}", "{\"2\": [0]}", "layers must increase, from 1 on");
         check("stage_weight_bytes", "stage_weights_bytes", "did you mean `stage_weight_bytes`?");
     }
 

@@ -42,7 +42,7 @@ pub const ALL: &[PolicyInfo] = &[
 ];
 
 /// The policy a scenario uses that names none.
-pub const DEFAULT: &str = alpaserve::INFO.name;
+pub const DEFAULT: &str = statmux::INFO.name;
 
 /// A way to find placements.
 pub trait Policy: Send + Sync {
@@ -167,8 +167,10 @@ pub trait Progress: Sync {
 pub struct Report<'a> {
     /// The candidate that was just finished.
     pub candidate: &'a str,
-    /// Its SLO attainment on the train window.
+    /// Its SLO attainment on the requests it was judged on.
     pub attainment: f64,
+    /// What no candidate can exceed on the same requests, where the search knows.
+    pub bound: Option<f64>,
     /// Candidates simulated so far.
     pub evaluations: u64,
 }
@@ -208,7 +210,7 @@ impl Search<'_> {
     /// A candidate was finished.
     fn report(&self, candidate: &str, score: &Score) {
         let evaluations = self.evaluator.evaluations();
-        self.progress.report(Report { candidate, attainment: score.attainment(), evaluations });
+        self.progress.report(Report { candidate, attainment: score.attainment(), bound: None, evaluations });
     }
 
     /// Checks that there are `needed` devices for what `why` says.

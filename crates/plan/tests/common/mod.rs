@@ -1,7 +1,10 @@
 //! Small random problems, each from one number.
 
 use statmux_core::profile::{ConfigProfile, ModelProfile};
-use statmux_core::{Bytes, Cluster, Device, ModelId, ModelSpec, ParallelConfig, Seed, Slo, Span, Time, Workload};
+use statmux_core::{
+    Bytes, Cluster, Device, DeviceId, Group, ModelId, ModelSpec, ParallelConfig, Placement, Seed, Slo, Span, Time,
+    Workload,
+};
 use statmux_plan::Problem;
 use statmux_sim::SimulationSettings;
 use std::collections::BTreeMap;
@@ -90,6 +93,31 @@ pub(crate) fn any_case(seed: u64) -> Case {
         }
     }
     Case { cluster, models, settings, train }
+}
+
+/// Groups drawn at random, each with as many models drawn at random as the check lets pass.
+pub(crate) fn any_placement(case: &Case, dice: &mut Dice) -> Placement {
+    let mut devices: Vec<DeviceId> = (0..case.cluster.len()).map(DeviceId::from_index).collect();
+    let configs: Vec<ParallelConfig> =
+        case.models.iter().flat_map(|model| model.profile.configs()).map(|(config, _)| config).collect();
+    let mut placement = Placement::default();
+    while !devices.is_empty() {
+        let config = configs[dice.below(configs.len() as u64) as usize];
+        let config = if config.devices() as usize <= devices.len() { config } else { ParallelConfig::SINGLE };
+        let rest = devices.split_off(config.devices() as usize);
+        let group = Group { devices: std::mem::replace(&mut devices, rest), config, models: Vec::new() };
+        placement.groups.push(group);
+        for model in (0..case.models.len()).map(ModelId::from_index).filter(|_| !dice.one_in(3)) {
+            let last = placement.groups.len() - 1;
+            placement.groups[last].models.push(model);
+            let profiled = case.models[model.index()].profile.config(config).is_some();
+            let max_batch = case.settings.scheduler.max_batch;
+            if !profiled || placement.check(&case.cluster, &case.models, max_batch).is_err() {
+                placement.groups[last].models.pop();
+            }
+        }
+    }
+    placement
 }
 
 fn profile(dice: &mut Dice, activations: bool) -> Arc<ModelProfile> {

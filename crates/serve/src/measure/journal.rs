@@ -59,22 +59,31 @@ impl Journal {
         Self::default()
     }
 
-    /// Goes on with the journal at `path`, or begins it.
+    /// Goes on with the journal at `path`, or begins it; `how` is its first line and says how points are measured.
     ///
     /// # Errors
-    /// If it cannot be read or written. A last line that broke off is forgotten.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
+    /// If it cannot be read or written, or its points were measured otherwise. A last line that broke off is
+    /// forgotten.
+    pub fn open(path: &Path, how: &str) -> Result<Self, FileError> {
         let text = if path.exists() { read_text(path)? } else { String::new() };
         let mut found: Vec<Measurement> = Vec::new();
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        for line in whole.lines().filter(|line| !line.is_empty()) {
+        let mut lines = whole.lines();
+        let begun = lines.next();
+        if begun.is_some_and(|begun| begun != how) {
+            let error = FileError::at_line(path, 1, "is of a measurement made in another way");
+            return Err(error.with_help(format!("delete {} to begin anew", path.display())));
+        }
+        for line in lines.filter(|line| !line.is_empty()) {
             found.push(parse_json(path, line)?);
         }
         let io = |cause| FileError::io(path, "cannot be written", cause);
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
         if whole.len() < text.len() {
             file.set_len(whole.len() as u64).map_err(io)?;
-            file.flush().map_err(io)?;
+        }
+        if begun.is_none() {
+            writeln!(file, "{how}").map_err(io)?;
         }
         Ok(Self { found, file: Some((path.to_owned(), file)) })
     }

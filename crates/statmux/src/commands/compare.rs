@@ -3,7 +3,7 @@
 use crate::args::{Common, ScenarioArg};
 use crate::interrupt;
 use crate::output::{End, UsageError, print};
-use crate::planning::{bound, plan, score, tell_unused};
+use crate::planning::{bound, plan, score_plan, tell_unused};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
@@ -101,8 +101,8 @@ pub(crate) fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Resul
     let planned = plan(scenario, Some(policy), bar)?;
     let windows = &planned.plan.windows;
     let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
-    let (_, train) = score(scenario, windows, trained)?;
-    let (_, test) = score(scenario, windows, &scenario.test)?;
+    let (_, train) = score_plan(scenario, &planned.plan, trained)?;
+    let (_, test) = score_plan(scenario, &planned.plan, &scenario.test)?;
     Ok(Row {
         policy: planned.policy,
         trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },

@@ -4,12 +4,14 @@ use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::placement_table;
 use crate::interrupt;
 use crate::output::{End, print};
-use crate::planning::{bound, plan, score, tell_unused};
+use crate::planning::{bound_of, plan, score_plan, tell_unused};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::{PlacementFile, ResultsFile, placement_json, write_atomically};
+use statmux_core::Span;
+use statmux_core::files::{PlacementFile, ResultsFile, write_atomically};
+use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
 use std::path::PathBuf;
 
@@ -21,6 +23,9 @@ pub(crate) struct PlanArgs {
     /// Uses this policy instead of the scenario's
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
+    /// How long the `statmux` policy searches, such as 10s
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
     /// Writes the placement to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -37,6 +42,8 @@ struct PlanResult {
     test: ResultsFile,
     /// No placement and no scheduler exceed this attainment on the test window.
     bound: f64,
+    /// What is left between the attainment on the test window and the bound.
+    gap: f64,
     evaluations: u64,
     wall_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,27 +55,36 @@ struct PlanResult {
 }
 
 pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
-    let scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = Scenario::load(&args.scenario, common)?;
+    if let Some(budget) = args.budget {
+        scenario.planner = scenario.planner.with_search_time(budget);
+    }
     tell_unused(&scenario, args.policy.as_deref().as_slice(), common);
     interrupt::listen();
     let bar = Bar::new(common, "planning", None);
     let planned = plan(&scenario, args.policy.as_deref(), &bar)?;
     bar.finish();
     let windows = &planned.plan.windows;
+    let scheduling = planned.plan.scheduling;
+    let placement =
+        PlacementFile::new(windows, &scenario.models).with_scheduling(scheduling.as_ref().map(Scheduling::entry));
     if let Some(path) = &args.output {
-        write_atomically(path, placement_json(windows, &scenario.models).as_bytes())?;
+        write_atomically(path, placement.to_json().as_bytes())?;
     }
     let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
-    let (_, train) = score(&scenario, windows, trained)?;
-    let (_, test) = score(&scenario, windows, &scenario.test)?;
+    let (_, train) = score_plan(&scenario, &planned.plan, trained)?;
+    let (_, test) = score_plan(&scenario, &planned.plan, &scenario.test)?;
+    let most = bound_of(&scenario, windows, &scenario.test).attainment;
+    let gap = most - test.slo_attainment;
     let result = PlanResult {
         version: statmux_core::files::VERSION,
         policy: planned.policy,
-        placement: PlacementFile::new(windows, &scenario.models),
+        placement,
         trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
         train,
         test,
-        bound: bound(&scenario, &scenario.test).attainment,
+        bound: most,
+        gap,
         evaluations: planned.plan.evaluations,
         wall_s: planned.wall.as_secs_f64(),
         ilp_objective: planned.plan.details.ilp_objective,
@@ -96,8 +112,15 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
         text.push_str(&format!(
             "Upper bound for any placement and scheduler on the test window: {}, so at most {} is left to gain.\n",
             number::percent(result.bound),
-            number::percentage_points(result.bound - result.test.slo_attainment),
+            number::percentage_points(result.gap),
         ));
+        if let Some(Scheduling { dispatch, discipline, max_batch }) = scheduling {
+            text.push_str(&format!(
+                "Made for dispatch {}, discipline {}, batches of at most {max_batch}; `-o` writes that down too.\n",
+                dispatch.name(),
+                discipline.name(),
+            ));
+        }
         text.push_str(&format!(
             "Found in {} with {} evaluations, {} replicas on {} devices.\n",
             number::duration(result.wall_s),

@@ -3,10 +3,9 @@
 use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::{groups_table, models_table, summary_table};
 use crate::output::{End, print};
-use crate::planning::score;
+use crate::planning::{read_plan, score_under, without_devices};
 use crate::scenario::Scenario;
 use clap::Args;
-use statmux_core::files::read_placement;
 use statmux_workload::requests::write_results;
 use std::path::PathBuf;
 
@@ -18,6 +17,9 @@ pub(crate) struct SimulateArgs {
     /// The placement file, as written by `statmux plan -o`
     #[arg(long, value_name = "FILE")]
     placement: PathBuf,
+    /// Loses these devices from the beginning, and with them the groups that use them
+    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
+    without: Vec<u32>,
     /// Writes what became of each request (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
@@ -25,9 +27,9 @@ pub(crate) struct SimulateArgs {
 
 pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     let scenario = Scenario::load(&args.scenario, common)?;
-    let max_batch = scenario.simulation.scheduler.max_batch;
-    let windows = read_placement(&args.placement, &scenario.cluster, &scenario.models, max_batch)?;
-    let (run, results) = score(&scenario, &windows, &scenario.test)?;
+    let (windows, scheduling) = read_plan(&scenario, &args.placement)?;
+    let windows = without_devices(&scenario, windows, &args.without)?;
+    let (run, results) = score_under(&scenario, scheduling, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
         write_results(path, &scenario.test, &names, &run.outcomes)?;

@@ -7,7 +7,7 @@ pub(crate) use overrides::{Override, parse_over};
 
 use crate::args::{Common, ScenarioArg};
 use file::ScenarioFile;
-use statmux_core::files::{self, FileError};
+use statmux_core::files::{self, FileError, ModelTable};
 use statmux_core::{Cluster, ModelSpec, Profile, Seed, Workload};
 use statmux_plan::PlannerTable;
 use statmux_sim::SimulationSettings;
@@ -25,6 +25,9 @@ pub(crate) struct Scenario {
     pub(crate) cluster: Cluster,
     /// The models, by id.
     pub(crate) models: Vec<ModelSpec>,
+    /// What a server loads for each model, by id.
+    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    pub(crate) sources: Vec<Source>,
     /// Where stage times come from, one line per profile file.
     pub(crate) provenance: Vec<String>,
     /// Scheduling policies, overheads, faults.
@@ -37,6 +40,17 @@ pub(crate) struct Scenario {
     pub(crate) train: Arc<Workload>,
     /// Whether the planner sees other requests than those the results are about.
     pub(crate) trained_on: TrainedOn,
+}
+
+/// What a server loads for a model.
+// Read by builds that can load something.
+#[cfg_attr(not(feature = "candle"), allow(dead_code))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// A folder or the name of a preset.
+    pub(crate) text: String,
+    /// The key of the scenario that says so.
+    pub(crate) field: String,
 }
 
 /// What the planner saw.
@@ -66,12 +80,18 @@ impl TrainedOn {
     }
 }
 
+impl ScenarioArg {
+    /// What `--set` replaces.
+    pub(crate) fn overrides(&self) -> Result<Vec<Override>, FileError> {
+        let overrides = self.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>();
+        overrides.map_err(|what| FileError::whole(&self.path, what))
+    }
+}
+
 impl Scenario {
     /// Reads the scenario that the command line names.
     pub(crate) fn load(arg: &ScenarioArg, common: Common) -> Result<Self, FileError> {
-        let overrides = arg.set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>();
-        let overrides = overrides.map_err(|what| FileError::whole(&arg.path, what))?;
-        Self::load_with(&arg.path, &overrides, common.seed)
+        Self::load_with(&arg.path, &arg.overrides()?, common.seed)
     }
 
     /// Reads a scenario with some of its values replaced.
@@ -114,6 +134,7 @@ impl Scenario {
             seed,
             cluster,
             models,
+            sources: sources(folder, &file.models),
             provenance: provenance.collect(),
             simulation: file.simulation.build(path)?,
             planner: file.planner,
@@ -122,4 +143,18 @@ impl Scenario {
             trained_on,
         })
     }
+}
+
+/// By model: the folder or preset that its entry names, else the preset that its profile was made of.
+fn sources(folder: &Path, tables: &[ModelTable]) -> Vec<Source> {
+    let source = |(index, table): (usize, &ModelTable)| {
+        let (key, text) = match &table.source {
+            Some(text) if folder.join(text).is_dir() => ("source", folder.join(text).display().to_string()),
+            Some(text) => ("source", text.clone()),
+            // Profiles of several lengths are named `model@length`.
+            None => ("profile", table.profile.split('@').next().unwrap_or_default().to_owned()),
+        };
+        std::iter::repeat_n(Source { text, field: format!("models[{index}].{key}") }, table.count as usize)
+    };
+    tables.iter().enumerate().flat_map(source).collect()
 }

@@ -29,6 +29,17 @@ impl Override {
         Ok(Self { key: key.to_owned(), value: toml_value(value.trim()) })
     }
 
+    /// The number at `key` of the scenario at `path` with `overrides` applied, if there is one.
+    pub(crate) fn value_in(path: &Path, overrides: &[Self], key: &str) -> Option<f64> {
+        let mut root = Value::Table(toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?);
+        for replacement in overrides {
+            let keys: Vec<&str> = replacement.key.split('.').collect();
+            set(&mut root, &keys, &replacement.value).ok()?;
+        }
+        let found = key.split('.').try_fold(&root, |at, key| at.get(key))?;
+        found.as_float().or_else(|| found.as_integer().map(|number| number as f64))
+    }
+
     /// The value as shown to people.
     pub(crate) fn shown(&self) -> String {
         match &self.value {

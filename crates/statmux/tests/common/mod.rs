@@ -72,6 +72,11 @@ impl Session {
         session
     }
 
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// A file in the folder.
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("the folder is ours");

@@ -1,6 +1,7 @@
 //! Requests files, our own format: `arrival_s,model[,slo_s][,prompt_tokens,output_tokens]`, as CSV or Parquet.
 //!
-//! Read with [`read_requests`], write with [`write_requests`]; the results of a run go out with [`write_results`].
+//! Read with [`read_requests`], write with [`write_requests`]; the results of a run go out with [`write_results`] and
+//! come back with [`read_results`].
 //! The name's ending says which: `.csv`, `.csv.gz`, `.csv.zst` (read only) or `.parquet`.
 
 mod builder;
@@ -9,8 +10,11 @@ mod csv_write;
 mod decimal;
 mod parquet_read;
 mod parquet_write;
+mod results_read;
 
 pub(crate) use decimal::push_seconds;
+
+pub use results_read::{Recorded, read_results};
 
 use crate::names::Names;
 use builder::Builder;

@@ -6,6 +6,7 @@ use super::moves::Moves;
 use crate::policy::PlanError;
 use rayon::prelude::*;
 use statmux_core::{Placement, Seed};
+use std::ops::Range;
 
 /// Neighbours that are judged at a time, whatever the number of threads.
 pub(super) const ABREAST: u64 = 8;
@@ -17,20 +18,29 @@ pub(super) struct Judged {
     pub(super) verdict: Verdict,
 }
 
-/// Climbs from `start` until `moves` neighbours were tried or `stop` says so, telling `tell` of the number tried
-/// and the best so far. Returns where it got to and how many neighbours were judged.
+/// When a climb ends.
+pub(super) struct Until<'u> {
+    /// So many neighbours were tried.
+    pub(super) moves: Range<u64>,
+    /// So few requests are missed.
+    pub(super) misses: u64,
+    /// Somebody says so.
+    pub(super) stop: &'u (dyn Fn() -> bool + Sync),
+}
+
+/// Climbs from `start`, telling `tell` of the number of neighbours tried and the best so far. Returns where it got
+/// to and how many neighbours were tried by then.
 pub(super) fn climb(
     judge: &Judge<'_>,
     moves: &Moves<'_>,
     start: Judged,
     seed: Seed,
-    most: u64,
-    stop: &(dyn Fn() -> bool + Sync),
+    until: &Until<'_>,
     mut tell: impl FnMut(u64, &Judged),
 ) -> Result<(Judged, u64), PlanError> {
     let mut here = start;
-    let mut tried = 0;
-    while tried < most && !stop() && here.verdict.total() > 0 {
+    let (mut tried, most) = (until.moves.start, until.moves.end);
+    while tried < most && here.verdict.total() > until.misses && !(until.stop)() {
         let count = ABREAST.min(most - tried);
         let numbers: Vec<u64> = (tried..tried + count).collect();
         let step = |number: u64| -> Result<Option<Judged>, PlanError> {

@@ -4,6 +4,7 @@
 //! before is not simulated again. Pieces are gone through in turn, and a placement that falls behind is given up.
 
 use super::late::{LateTrack, applies};
+use crate::bound::{Assumptions, upper_bound};
 use crate::evaluate::Evaluator;
 use crate::problem::Problem;
 use statmux_core::{Cluster, Group, ModelSpec, Placement, Span, Workload};
@@ -85,6 +86,18 @@ impl<'a> Judge<'a> {
     /// Requests of all pieces.
     pub(super) fn requests(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.workload.len() as u64).sum()
+    }
+
+    /// The attainment over all pieces that no placement and no scheduler exceed.
+    pub(super) fn bound(&self) -> f64 {
+        let assumptions = Assumptions {
+            stage_penalty: self.settings.stage_penalty,
+            fixed_overhead: self.settings.scheduler.fixed_overhead.seconds(),
+            max_batch: self.settings.scheduler.max_batch,
+        };
+        let of_piece = |piece: &Piece<'_>| upper_bound(self.cluster, self.models, piece.workload, &assumptions).in_slo;
+        let in_slo: f64 = self.pieces.iter().map(of_piece).sum();
+        if self.pieces.is_empty() { 1.0 } else { (in_slo / self.requests() as f64).min(1.0) }
     }
 
     /// Judges `placement`. Parts are taken over from `known`; what has missed more than `allowed` requests by the

@@ -349,7 +349,42 @@ impl LateTrack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statmux_core::ModelId;
+    use crate::test_cases::{Dice, any_case, any_placement};
+    use proptest::prelude::*;
+    use statmux_core::{ModelId, PlacementWindows};
+    use statmux_sim::simulate;
+    use statmux_sim::simulate::model_slos;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn counts_are_those_of_the_event_driven_machine(seed in any::<u64>()) {
+            let mut case = any_case(seed);
+            let dice = &mut Dice::new(!seed);
+            let scheduler = &mut case.settings.scheduler;
+            scheduler.dispatch = Dispatch::LateBinding;
+            scheduler.discipline = AnyDiscipline::ALL[dice.below(3) as usize];
+            scheduler.admission = if dice.one_in(3) { Admission::None } else { Admission::Deadline };
+            scheduler.max_batch = 1 << dice.below(4);
+            scheduler.max_waiting = usize::MAX;
+            scheduler.feedback = Feedback::Off;
+            case.settings.faults.clear();
+            prop_assume!(applies(&case.settings, &case.train));
+            let placement = any_placement(&case, dice);
+            let track = LateTrack::new(&placement, &case.cluster, &case.models, &case.settings).expect("profiled");
+            let counts = track.count(&case.train, &model_slos(&case.models));
+            let windows = PlacementWindows::fixed(placement);
+            let run = simulate(&case.cluster, &case.models, &windows, &case.train, &case.settings).expect("profiled");
+            let mut in_slo = vec![0; case.models.len()];
+            for (outcome, model) in run.outcomes.iter().zip(&case.train.model) {
+                in_slo[model.index()] += u64::from(outcome.in_slo());
+            }
+            prop_assert_eq!(counts.in_slo, in_slo);
+            let busy: Vec<Span> = run.groups.iter().map(|group| group.busy).collect();
+            prop_assert_eq!(counts.busy, busy);
+        }
+    }
 
     #[test]
     fn deadlines_must_rank_requests() {

@@ -2,8 +2,8 @@
 //!
 //! Starts are made by arithmetic ([`fill`]) for every uniform shape, and by AlpaServe's search. From the best, it
 //! climbs over neighbours ([`moves`]) that are judged on recorded and shuffled pieces of the train window
-//! ([`pieces`], [`judge`]), so that a plan does not rest on bursts that happened to meet. What comes out is never
-//! worse than AlpaServe's plan on the train window.
+//! ([`pieces`], [`judge`]), so that a plan does not rest on bursts that happened to meet. What comes out misses no
+//! more of these than AlpaServe's plan under the scenario's own scheduling options: if none is better, it is that.
 
 mod catalogue;
 mod climb;
@@ -11,6 +11,7 @@ mod dice;
 mod fill;
 mod judge;
 mod late;
+mod limit;
 mod moves;
 mod pieces;
 pub mod scheduling;
@@ -25,16 +26,18 @@ use crate::evaluate::Evaluator;
 use crate::problem::Problem;
 use crate::table::Parameters;
 use catalogue::Catalogue;
-use climb::{Judged, climb};
+use climb::{Judged, Until, climb};
 use dice::Dice;
 use fill::Fill;
 use judge::Judge;
+use limit::Limit;
 use moves::Moves;
 use pieces::Recipe;
 use rayon::prelude::*;
-use statmux_core::{ParallelConfig, Placement};
+use statmux_core::{ParallelConfig, Placement, Workload};
 use statmux_sched::{AnyDiscipline, Dispatch};
-use std::time::{Duration, Instant};
+use statmux_sim::SimulationSettings;
+use std::time::Duration;
 
 /// The search and its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     published: false,
     clairvoyant: false,
     parameters: &[
-        Parameter { key: "time_limit", about: "how long to search (10 s)" },
+        Parameter { key: "budget", about: "how long to search (10 s)" },
         Parameter { key: "moves", about: "how many neighbours to try, whatever the time it takes" },
         Parameter {
             key: "scheduling",
@@ -84,7 +87,7 @@ impl Statmux {
         Self {
             scheduling: parameters.scheduling.unwrap_or_default(),
             moves: parameters.moves,
-            time: parameters.time_limit.map_or(default.time, |span| Duration::from_nanos(span.nanos())),
+            time: parameters.search_time.map_or(default.time, |span| Duration::from_nanos(span.nanos())),
             max_pp: parameters.max_pp.unwrap_or(default.max_pp),
             max_op: parameters.max_op.unwrap_or(default.max_op),
             max_batch: default.max_batch,
@@ -95,112 +98,238 @@ impl Statmux {
 /// Requests that candidates are judged on.
 const JUDGED_REQUESTS: usize = 40_000;
 
-/// Pieces of recorded traffic, and as many of shuffled.
+/// Pieces of recorded traffic, and as many drawn anew.
 const PIECES: usize = 2;
 
-/// The share of shuffled requests that go to any model, whatever it is asked for in the train window.
+/// The share of requests drawn anew that go to any model, whatever it is asked for in the train window.
 const DRIFT: f64 = 0.04;
 
-/// Candidates cannot be told apart where the best start misses a smaller share of requests than this.
+/// The share of models that trade their requests in traffic drawn anew.
+const TRADES: f64 = 0.2;
+
+/// Candidates cannot be told apart where the best misses a smaller share of requests than this.
 const ENOUGH_MISSES: f64 = 0.003;
 
-/// The most requests put on top, as a multiple of the window's.
-const MOST_EXTRA: f64 = 4.0;
+/// Requests put on top where candidates cannot be told apart, as multiples of the window's.
+const EXTRA: [f64; 7] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0];
+
+/// Without a clock, the published search is left out where requests times models times devices are more than this.
+const MOST_FOR_PUBLISHED: u128 = 2_000_000_000;
+
+/// The share of the time that the published search may take.
+const PUBLISHED_SHARE: f64 = 0.3;
+
+/// Starts that are looked at again under other scheduling options or with more requests.
+const FINALISTS: usize = 3;
 
 impl Policy for Statmux {
     fn name(&self) -> &'static str {
         INFO.name
     }
 
-    #[allow(clippy::disallowed_methods)] // The time limit is the user's; with `moves` no clock decides.
     fn place(
         &self,
         problem: &Problem<'_>,
         evaluator: &Evaluator<'_>,
         progress: &dyn Progress,
     ) -> Result<Plan, PlanError> {
-        let began = Instant::now();
-        let verbose = std::env::var("STATMUX_TRACE").is_ok();
-        let over = |share: f64| self.moves.is_none() && began.elapsed() > self.time.mul_f64(share);
         let search = Search { problem, evaluator, progress };
-        let published = Buckets(Alpaserve { max_pp: self.max_pp, max_op: self.max_op.min(4) });
-        let published = published.place(problem, evaluator, progress)?.windows.0.remove(0).placement;
-        let to_beat = evaluator.evaluate(&published)?.score;
-        if verbose {
-            eprintln!("alpaserve {:.4} at {:?}", to_beat.attainment(), began.elapsed());
-        }
-        let scheduling = match self.scheduling {
-            SchedulingChoice::Fixed => Scheduling::of(problem.settings),
-            SchedulingChoice::Search => Scheduling {
-                dispatch: Dispatch::LateBinding,
-                discipline: AnyDiscipline::Edf,
-                max_batch: self.max_batch,
-            },
-        };
-        let settings = scheduling.apply(problem.settings);
-        let catalogue = Catalogue::new(problem, scheduling.max_batch, self.max_pp, self.max_op);
-        let placements = self.starts(&search, &catalogue, published);
-        let mut pieces;
-        let mut extra = 0.0;
-        let (judge, starts) = loop {
-            let recipe = Recipe { requests: JUDGED_REQUESTS, each: PIECES, drift: DRIFT, extra };
-            let mut dice = Dice::new(problem.seed.stream("pieces"));
-            pieces = recipe.pieces(problem.train, problem.models.len(), &mut dice);
-            let judge = Judge::new(problem, &settings, &pieces);
-            let starts = judge_all(&judge, &placements)?;
-            evaluator.count(starts.len() as u64);
-            let least = starts.iter().map(|start| start.verdict.total()).min().unwrap_or(0);
-            if least as f64 >= ENOUGH_MISSES * judge.requests() as f64 || extra >= MOST_EXTRA {
-                break (judge, starts);
+        let limit = Limit::new(self.moves.is_none().then_some(self.time), progress);
+        let published = self.published(&search, &limit)?;
+        let choices: Vec<Choice<'_>> = self.schedulings(problem).into_iter().map(|s| self.choice(problem, s)).collect();
+        let traffic = Traffic { problem: *problem };
+        let mut start = self.start(&search, &choices, &traffic, published.as_ref())?;
+        let Choice { scheduling, settings, catalogue } = &choices[start.choice];
+        let moves = Moves { catalogue, shapes: std::mem::take(&mut start.shapes) };
+        let within = limit.within(1.0);
+        let mut tried = 0;
+        loop {
+            let pieces = traffic.pieces(start.hardness);
+            let judge = Judge::new(problem, settings, &pieces);
+            let here = judge_all(&judge, std::slice::from_ref(&start.placement))?.remove(0);
+            evaluator.count(1);
+            let hardest = start.hardness + 1 == EXTRA.len();
+            let enough = (ENOUGH_MISSES / 2.0 * judge.requests() as f64) as u64;
+            let until = Until {
+                moves: tried..self.moves.unwrap_or(u64::MAX),
+                misses: if hardest { 0 } else { enough },
+                stop: &|| within.stop(),
+            };
+            let bound = judge.bound();
+            let tell = |tried: u64, best: &Judged| {
+                let attainment = 1.0 - best.verdict.total() as f64 / judge.requests().max(1) as f64;
+                let evaluations = evaluator.evaluations() + tried;
+                progress.report(Report { candidate: "neighbours", attainment, bound: Some(bound), evaluations });
+            };
+            let (best, now) = climb(&judge, &moves, here, problem.seed.stream("climb"), &until, tell)?;
+            evaluator.count(now - tried);
+            tried = now;
+            start.placement = best.placement;
+            if hardest || best.verdict.total() > until.misses {
+                break;
             }
-            extra += 0.25;
-        };
-        let shapes = likely_shapes(&starts[..catalogue.shapes.len()], judge.requests());
-        let Some(start) = starts.into_iter().min_by_key(|start| start.verdict.total()) else {
-            return Ok(search.plan(Placement::default()));
-        };
-        if verbose {
-            eprintln!("extra {extra} start misses {:?} at {:?}", start.verdict.misses, began.elapsed());
+            start.hardness += 1;
         }
-        let moves = Moves { catalogue: &catalogue, shapes };
-        let most = self.moves.unwrap_or(u64::MAX);
-        let requests = judge.requests().max(1) as f64;
-        let tell = |tried: u64, best: &Judged| {
-            let attainment = 1.0 - best.verdict.total() as f64 / requests;
-            progress.report(Report {
-                candidate: "neighbours",
-                attainment,
-                evaluations: evaluator.evaluations() + tried,
-            });
+        let better = match &published {
+            Some(published) => traffic.prefers(settings, &start.placement, published)?,
+            None => false,
         };
-        let stop = || progress.stop() || over(1.0);
-        let (best, tried) = climb(&judge, &moves, start, problem.seed.stream("climb"), most, &stop, tell)?;
-        evaluator.count(tried);
-        if verbose {
-            eprintln!("end misses {:?} at {:?} after {tried}", best.verdict.misses, began.elapsed());
-            for group in &best.placement.groups {
-                eprintln!("  {} {:?}", group.config, group.models.iter().map(|m| m.0).collect::<Vec<_>>());
+        let mut plan = match published {
+            Some(published) if better => search.plan(published),
+            _ => {
+                let mut plan = search.plan(start.placement);
+                plan.scheduling = Some(*scheduling);
+                plan
             }
-        }
-        let mut plan = search.plan(best.placement);
-        plan.scheduling = Some(scheduling);
+        };
+        plan.evaluations = evaluator.evaluations();
         Ok(plan)
     }
 }
 
+/// Scheduling options, and what models are worth under them.
+struct Choice<'a> {
+    scheduling: Scheduling,
+    settings: SimulationSettings,
+    catalogue: Catalogue<'a>,
+}
+
+/// Where the climb begins.
+struct Start {
+    /// Which scheduling options it is for.
+    choice: usize,
+    placement: Placement,
+    /// How likely each shape of the catalogue is tried.
+    shapes: Vec<f64>,
+    /// Position in [`EXTRA`] from which candidates can be told apart.
+    hardness: usize,
+}
+
+/// Pieces of traffic to judge candidates on.
+struct Traffic<'a> {
+    problem: Problem<'a>,
+}
+
+impl Traffic<'_> {
+    fn pieces(&self, hardness: usize) -> Vec<Workload> {
+        let recipe =
+            Recipe { requests: JUDGED_REQUESTS, each: PIECES, drift: DRIFT, trades: TRADES, extra: EXTRA[hardness] };
+        let mut dice = Dice::new(self.problem.seed.stream("pieces"));
+        recipe.pieces(self.problem.train, self.problem.models.len(), &mut dice)
+    }
+
+    /// Whether `published` under the scenario's settings misses fewer requests than `ours` under `settings`.
+    fn prefers(
+        &self,
+        settings: &SimulationSettings,
+        ours: &Placement,
+        published: &Placement,
+    ) -> Result<bool, PlanError> {
+        let pieces = self.pieces(0);
+        let misses = |settings: &SimulationSettings, placement: &Placement| -> Result<u64, PlanError> {
+            let judge = Judge::new(&self.problem, settings, &pieces);
+            Ok(judge_all(&judge, std::slice::from_ref(placement))?.remove(0).verdict.total())
+        };
+        Ok(misses(self.problem.settings, published)? < misses(settings, ours)?)
+    }
+}
+
 impl Statmux {
-    /// Placements to start from: first one for every shape of the catalogue.
-    fn starts(&self, search: &Search<'_>, catalogue: &Catalogue<'_>, published: Placement) -> Vec<Placement> {
-        let devices = all_devices(search.problem.cluster);
-        let models = search.all_models();
-        let uniform = |&shape: &ParallelConfig| {
-            let mut groups = groups_and_leftover(&devices, shape);
-            Fill::whole(catalogue).fill(&mut groups, &models);
+    /// AlpaServe's plan, or the best it has after its share of the time.
+    fn published(&self, search: &Search<'_>, limit: &Limit<'_>) -> Result<Option<Placement>, PlanError> {
+        let Problem { train, models, cluster, .. } = *search.problem;
+        let size = train.len() as u128 * models.len() as u128 * cluster.len() as u128;
+        if self.moves.is_some() && size > MOST_FOR_PUBLISHED {
+            return Ok(None);
+        }
+        let policy = Buckets(Alpaserve { max_pp: self.max_pp, max_op: self.max_op.min(4) });
+        let mut plan = policy.place(search.problem, search.evaluator, &limit.within(PUBLISHED_SHARE))?;
+        Ok(Some(plan.windows.0.remove(0).placement))
+    }
+
+    /// The scheduling options to choose from, the most promising first.
+    fn schedulings(&self, problem: &Problem<'_>) -> Vec<Scheduling> {
+        let late = |discipline: AnyDiscipline, max_batch: u32| Scheduling {
+            dispatch: Dispatch::LateBinding,
+            discipline,
+            max_batch,
+        };
+        match self.scheduling {
+            SchedulingChoice::Fixed => vec![Scheduling::of(problem.settings)],
+            SchedulingChoice::Search => vec![
+                late(AnyDiscipline::Edf, self.max_batch),
+                late(AnyDiscipline::LeastSlack, self.max_batch),
+                late(AnyDiscipline::Edf, 1),
+            ],
+        }
+    }
+
+    fn choice<'a>(&self, problem: &Problem<'a>, scheduling: Scheduling) -> Choice<'a> {
+        let settings = scheduling.apply(problem.settings);
+        let catalogue = Catalogue::new(problem, scheduling.max_batch, self.max_pp, self.max_op);
+        Choice { scheduling, settings, catalogue }
+    }
+
+    /// Fills groups of every uniform shape, then looks at the best of them under all options.
+    fn start(
+        &self,
+        search: &Search<'_>,
+        choices: &[Choice<'_>],
+        traffic: &Traffic<'_>,
+        published: Option<&Placement>,
+    ) -> Result<Start, PlanError> {
+        let Search { problem, evaluator, .. } = *search;
+        let filled = |choice: &Choice<'_>, shape: ParallelConfig| {
+            let mut groups = groups_and_leftover(&all_devices(problem.cluster), shape);
+            Fill::whole(&choice.catalogue).fill(&mut groups, &search.all_models());
             Placement { groups }
         };
-        let mut placements: Vec<Placement> = catalogue.shapes.iter().map(uniform).collect();
-        placements.push(published);
-        placements
+        let first = &choices[0];
+        let uniform = first.catalogue.shapes.par_iter().map(|&shape| filled(first, shape));
+        let mut placements: Vec<Placement> = uniform.collect();
+        placements.extend(published.cloned());
+        if placements.is_empty() {
+            placements.push(Placement::default());
+        }
+        let pieces = traffic.pieces(0);
+        let judge = Judge::new(problem, &first.settings, &pieces);
+        let judged = judge_all(&judge, &placements)?;
+        evaluator.count(judged.len() as u64);
+        let shapes = likely_shapes(&judged[..first.catalogue.shapes.len()], judge.requests());
+        let mut order: Vec<usize> = (0..judged.len()).collect();
+        order.sort_by_key(|&index| judged[index].verdict.total());
+        order.truncate(FINALISTS);
+        let finalists: Vec<Placement> = order.iter().map(|&index| placements[index].clone()).collect();
+        let mut hardness = 0;
+        loop {
+            let pieces = traffic.pieces(hardness);
+            let judge = Judge::new(problem, &first.settings, &pieces);
+            let judged = judge_all(&judge, &finalists)?;
+            evaluator.count(judged.len() as u64);
+            let least = judged.iter().map(|judged| judged.verdict.total()).min().unwrap_or(0);
+            if least as f64 >= ENOUGH_MISSES * judge.requests() as f64 || hardness + 1 == EXTRA.len() {
+                break;
+            }
+            hardness += 1;
+        }
+        let pieces = traffic.pieces(hardness);
+        let mut best: Option<(u64, usize, Placement)> = None;
+        for (number, choice) in choices.iter().enumerate() {
+            let shape_of = |&index: &usize| first.catalogue.shapes.get(index).copied();
+            let mut placements = finalists.clone();
+            if number > 0 {
+                placements.extend(order.iter().filter_map(shape_of).map(|shape| filled(choice, shape)));
+            }
+            let judge = Judge::new(problem, &choice.settings, &pieces);
+            for Judged { placement, verdict } in judge_all(&judge, &placements)? {
+                evaluator.count(1);
+                if best.as_ref().is_none_or(|(least, ..)| verdict.total() < *least) {
+                    best = Some((verdict.total(), number, placement));
+                }
+            }
+        }
+        let (_, choice, placement) = best.expect("there is a choice and a finalist");
+        Ok(Start { choice, placement, shapes, hardness })
     }
 }
 

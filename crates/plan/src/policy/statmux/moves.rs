@@ -17,6 +17,9 @@ pub(super) struct Moves<'m> {
 impl Moves<'_> {
     /// A neighbour of `placement`, which came to `verdict`; `None` where the step drawn leads nowhere.
     pub(super) fn neighbour(&self, placement: &Placement, verdict: &Verdict, dice: &mut Dice) -> Option<Placement> {
+        if placement.groups.is_empty() {
+            return None;
+        }
         let mut next = placement.clone();
         let moved = match dice.below(100) {
             0..25 => self.add(&mut next.groups, verdict, dice),

@@ -1,7 +1,9 @@
 //! The scheduling options that a plan may choose along with its placement.
 
+use statmux_core::files::{FileError, SchedulingEntry};
 use statmux_sched::{AnyDiscipline, Dispatch};
 use statmux_sim::SimulationSettings;
+use std::path::Path;
 
 /// The part of the scheduler's settings that a plan may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,33 @@ impl Scheduling {
         Self { dispatch: scheduler.dispatch, discipline: scheduler.discipline, max_batch: scheduler.max_batch.max(1) }
     }
 
+    /// The options that a placement file names; `path` is named in errors.
+    pub fn read(entry: &SchedulingEntry, path: &Path) -> Result<Self, FileError> {
+        let dispatch = Dispatch::ALL.into_iter().find(|dispatch| dispatch.name() == entry.dispatch);
+        let dispatch = dispatch.ok_or_else(|| {
+            let known = Dispatch::ALL.map(Dispatch::name);
+            FileError::unknown_name(path, "scheduling.dispatch", "dispatch policy", &entry.dispatch, known)
+        })?;
+        let discipline = AnyDiscipline::ALL.into_iter().find(|discipline| discipline.name() == entry.discipline);
+        let discipline = discipline.ok_or_else(|| {
+            let known = AnyDiscipline::ALL.map(AnyDiscipline::name);
+            FileError::unknown_name(path, "scheduling.discipline", "discipline", &entry.discipline, known)
+        })?;
+        if entry.max_batch == 0 {
+            return Err(FileError::at_field(path, "scheduling.max_batch", "is 0: 1 turns batching off"));
+        }
+        Ok(Self { dispatch, discipline, max_batch: entry.max_batch })
+    }
+
+    /// The options as a placement file names them.
+    pub fn entry(&self) -> SchedulingEntry {
+        SchedulingEntry {
+            dispatch: self.dispatch.name().to_owned(),
+            discipline: self.discipline.name().to_owned(),
+            max_batch: self.max_batch,
+        }
+    }
+
     /// `settings` with these options instead of their own.
     pub fn apply(&self, settings: &SimulationSettings) -> SimulationSettings {
         let mut settings = settings.clone();
@@ -51,5 +80,24 @@ impl Scheduling {
         settings.scheduler.discipline = self.discipline;
         settings.scheduler.max_batch = self.max_batch;
         settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_survive_a_file_and_wrong_names_do_not() {
+        let path = Path::new("p.json");
+        let scheduling =
+            Scheduling { dispatch: Dispatch::LateBinding, discipline: AnyDiscipline::LeastSlack, max_batch: 4 };
+        let entry = scheduling.entry();
+        assert_eq!(Scheduling::read(&entry, path).expect("its own names are known"), scheduling);
+        let wrong = SchedulingEntry { discipline: "ebf".to_owned(), ..entry.clone() };
+        let message = Scheduling::read(&wrong, path).expect_err("no such discipline").to_string();
+        assert!(message.contains("scheduling.discipline") && message.contains("edf"), "{message}");
+        let none = SchedulingEntry { max_batch: 0, ..entry };
+        assert!(Scheduling::read(&none, path).is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! `statmux demo`: the tour. Real traffic, several policies, one table, one page with pictures.
 
 mod page;
+#[cfg(feature = "candle")]
+mod server;
+mod serving;
 
 use crate::args::{Common, Format};
 use crate::commands::compare::{Row, row, table};
@@ -13,6 +16,9 @@ use anyhow::Context;
 use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
+use serving::ServerDemo;
+#[cfg(feature = "candle")]
+use serving::ServerRow;
 use statmux_core::files::{FileError, placement_json, write_atomically};
 use statmux_core::summary::GroupUse;
 use statmux_core::{Outcome, PlacementWindows};
@@ -27,8 +33,15 @@ const FILES: &[(&str, &[u8])] = &[
 ];
 
 /// The policies compared: the simplest first, the published ones, and what a clairvoyant swapper would get.
-const POLICIES: &[&str] =
-    &["uniform-replication", "round-robin", "selective-replication", "clockwork++", "alpaserve", "alpaserve-buckets"];
+const POLICIES: &[&str] = &[
+    "uniform-replication",
+    "round-robin",
+    "selective-replication",
+    "clockwork++",
+    "alpaserve",
+    "alpaserve-buckets",
+    "statmux",
+];
 
 /// The policies for which the devices needed are counted.
 const SIZED: &[&str] = &["selective-replication", "clockwork++", "alpaserve"];
@@ -45,6 +58,9 @@ pub(crate) struct DemoArgs {
     /// Where the scenario, its data and the report go
     #[arg(long, value_name = "DIR", default_value = "statmux-demo")]
     out: PathBuf,
+    /// Leaves out the second half, which serves real models for a minute
+    #[arg(long)]
+    without_server: bool,
 }
 
 /// What `--format json` prints.
@@ -59,6 +75,8 @@ struct DemoResult {
     policies: Vec<Row>,
     devices_for_99_percent: Vec<Sized>,
     bound_devices_for_99_percent: Option<u32>,
+    /// Absent where it was left out.
+    server: Option<ServerDemo>,
     report: PathBuf,
 }
 
@@ -109,6 +127,7 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
     });
     let sized = sized.collect::<anyhow::Result<Vec<_>>>()?;
     bar.finish();
+    let server = if args.without_server { None } else { serve(&args.out, common)? };
     let report = args.out.join("report.html");
     let result = DemoResult {
         version: statmux_core::files::VERSION,
@@ -120,6 +139,7 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
         policies: rows,
         devices_for_99_percent: sized,
         bound_devices_for_99_percent: crate::planning::bound_devices(&scenario, &scenario.test, TARGET),
+        server,
         report: report.clone(),
     };
     let page = page::page(&scenario, &result, &[replication, alpaserve]).context("cannot draw the report")?;
@@ -130,6 +150,19 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
         eprintln!("Open {} for the pictures. Go on with: statmux plan {}", report.display(), path.display());
     }
     Ok(End::Done)
+}
+
+#[cfg(feature = "candle")]
+fn serve(out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
+    server::run(out, common).context("cannot serve real models").map(Some)
+}
+
+#[cfg(not(feature = "candle"))]
+fn serve(_out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
+    if !common.quiet {
+        eprintln!("note: this build of statmux runs no real models, so the demo's server is left out");
+    }
+    Ok(None)
 }
 
 fn play(scenario: &Scenario, policy: &'static str, bar: &Bar) -> anyhow::Result<Played> {
@@ -217,5 +250,9 @@ fn text(scenario: &Scenario, result: &DemoResult) -> String {
     }
     text.push_str(".\nclockwork++ re-plans every minute for the traffic of that minute, and swaps models for free: no real system can.\n");
     text.push_str("Stage times are assumed for most models (scaled from one measured V100 profile); arrivals are drawn anew from recorded counts per minute.\n");
+    if let Some(server) = &result.server {
+        let (introduction, table, conclusion) = (server.introduction(), server.table().to_text(), server.conclusion());
+        text.push_str(&format!("\n{introduction}\n\n{table}\n{conclusion}\n"));
+    }
     text
 }

@@ -35,6 +35,9 @@ pub(super) fn page(scenario: &Scenario, result: &DemoResult, played: &[Played]) 
     for one in played {
         page = page.section(placement(scenario, one));
     }
+    if let Some(server) = &result.server {
+        page = page.section(server.section());
+    }
     page = page.section(provenance(scenario));
     Ok(page.footer(format!("statmux {}, seed {}", env!("CARGO_PKG_VERSION"), result.seed)).to_html())
 }
@@ -142,7 +145,7 @@ fn provenance(scenario: &Scenario) -> Section {
     let mut section = Section::new("Where the numbers come from")
         .provenance(Provenance::Assumed, "Stage times: one V100 profile was measured; the other models are scaled from it.")
         .provenance(Provenance::Assumed, "Traffic: counts per minute are recorded (Azure Functions 2019, CC-BY 4.0); arrivals within a minute are drawn from a Gamma process with CV 4, rates scaled by 0.15.")
-        .provenance(Provenance::Simulated, "All outcomes: simulated with the rules and overheads of the published AlpaServe simulator.");
+        .provenance(Provenance::Simulated, "All outcomes but the served ones: simulated with the rules and overheads of the published AlpaServe simulator.");
     for line in &scenario.provenance {
         section = section.text(line);
     }

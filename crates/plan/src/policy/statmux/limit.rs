@@ -1,0 +1,41 @@
+//! How long the search may go on.
+
+use crate::policy::{Progress, Report};
+use std::time::{Duration, Instant};
+
+/// The time a search has, and who may end it earlier. With a number of neighbours given there is no such time.
+pub(super) struct Limit<'l> {
+    began: Instant,
+    time: Option<Duration>,
+    progress: &'l dyn Progress,
+}
+
+impl<'l> Limit<'l> {
+    /// The clock starts now.
+    #[allow(clippy::disallowed_methods)] // The time limit is the user's; with a number of moves no clock decides.
+    pub(super) fn new(time: Option<Duration>, progress: &'l dyn Progress) -> Self {
+        Self { began: Instant::now(), time, progress }
+    }
+
+    /// The first `share` of the time.
+    pub(super) fn within(&'l self, share: f64) -> Within<'l> {
+        Within { limit: self, share }
+    }
+}
+
+/// A part of a search: it is asked to stop when its share of the time is over.
+pub(super) struct Within<'l> {
+    limit: &'l Limit<'l>,
+    share: f64,
+}
+
+impl Progress for Within<'_> {
+    fn report(&self, report: Report<'_>) {
+        self.limit.progress.report(report);
+    }
+
+    fn stop(&self) -> bool {
+        let over = |time: Duration| self.limit.began.elapsed() >= time.mul_f64(self.share);
+        self.limit.time.is_some_and(over) || self.limit.progress.stop()
+    }
+}

@@ -1,0 +1,197 @@
+//! The event log on disk: everything the scheduler was told and did, one JSON object a line.
+//!
+//! The first line says what was served from where, the others are [`Entry`]s in the order in which they were
+//! handled, so that a fresh scheduler can be given the same events and must act the same ([`LogReader::replay`]).
+//! The server writes through a thread of its own: a slow disk delays nobody, and little is kept in memory.
+
+mod line;
+
+use line::EntryLine;
+use serde::{Deserialize, Serialize};
+use statmux_core::Time;
+use statmux_core::files::{FileError, PlacementFile, VERSION, check_version, parse_json};
+use statmux_sched::log::Entry;
+use statmux_sched::{Action, Scheduler};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+
+/// The first line of a log.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogHeader {
+    version: u32,
+    /// Names of the models, by id.
+    pub models: Vec<String>,
+    /// What was loaded where.
+    pub placement: PlacementFile,
+}
+
+impl LogHeader {
+    /// The header of a log about these models.
+    pub fn new(models: Vec<String>, placement: PlacementFile) -> Self {
+        Self { version: VERSION, models, placement }
+    }
+}
+
+/// A log that is being written.
+#[derive(Debug)]
+pub struct LogWriter {
+    entries: Sender<Entry>,
+    thread: JoinHandle<Result<u64, FileError>>,
+}
+
+impl LogWriter {
+    /// Begins the log at `path`; what was there before is lost.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn create(path: &Path, header: &LogHeader) -> Result<Self, FileError> {
+        let failed = |cause| FileError::io(path, "cannot be written", cause);
+        let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+        let header = serde_json::to_string(header).expect("plain data serialises");
+        writeln!(file, "{header}").and_then(|()| file.flush()).map_err(failed)?;
+        let (entries, inbox) = channel();
+        let path = path.to_owned();
+        let work = move || write(file, &inbox).map_err(|cause| FileError::io(&path, "cannot be written", cause));
+        let thread = thread::Builder::new().name("event-log".to_owned()).spawn(work).map_err(failed)?;
+        Ok(Self { entries, thread })
+    }
+
+    /// Where entries go.
+    pub fn entries(&self) -> Sender<Entry> {
+        self.entries.clone()
+    }
+
+    /// Waits until everything is written, and says how many entries that are.
+    ///
+    /// Every sender must be gone before: stop the engine first.
+    ///
+    /// # Errors
+    /// If something could not be written.
+    pub fn finish(self) -> Result<u64, FileError> {
+        drop(self.entries);
+        self.thread.join().expect("writing does not panic")
+    }
+}
+
+fn write(mut file: BufWriter<File>, inbox: &Receiver<Entry>) -> std::io::Result<u64> {
+    let mut written = 0;
+    loop {
+        let entry = match inbox.try_recv() {
+            Ok(entry) => entry,
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) => {
+                // Nothing happens at the moment, so what has happened may be looked at.
+                file.flush()?;
+                let Ok(entry) = inbox.recv() else { break };
+                entry
+            }
+        };
+        serde_json::to_writer(&mut file, &EntryLine::from(&entry))?;
+        file.write_all(b"\n")?;
+        written += 1;
+    }
+    file.flush()?;
+    Ok(written)
+}
+
+/// A log that is being read.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    lines: BufReader<File>,
+    header: LogHeader,
+}
+
+/// What a replay found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogReplay {
+    /// Entries that were replayed.
+    pub entries: u64,
+    /// Actions the scheduler took, all as recorded up to the difference.
+    pub actions: u64,
+    /// Whether the last line broke off, as after a crash; it is left out.
+    pub cut_off: bool,
+    /// The first entry at which the fresh scheduler acted otherwise.
+    pub difference: Option<LogDifference>,
+}
+
+/// An entry that did not replay as recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogDifference {
+    /// Its line in the file, from 1.
+    pub line: u64,
+    /// What the log says.
+    pub recorded: Entry,
+    /// What the fresh scheduler did.
+    pub replayed: Vec<Action>,
+}
+
+impl LogReader {
+    /// Opens the log at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read or does not begin as a log does.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let file = File::open(path).map_err(|cause| FileError::io(path, "cannot read", cause))?;
+        let mut lines = BufReader::new(file);
+        let first = next_line(path, &mut lines)?;
+        let first = first.ok_or_else(|| FileError::whole(path, "is empty: an event log begins with a header"))?;
+        let header: LogHeader = parse_json(path, &first)?;
+        check_version(path, header.version)?;
+        Ok(Self { path: path.to_owned(), lines, header })
+    }
+
+    /// Its first line.
+    pub fn header(&self) -> &LogHeader {
+        &self.header
+    }
+
+    /// Gives every event to `scheduler`, which must be fresh and know `groups` groups, up to the first difference.
+    ///
+    /// # Errors
+    /// If a line is no entry, names a model or group that is not there, or is earlier than the one before.
+    pub fn replay(mut self, groups: usize, scheduler: &mut impl Scheduler) -> Result<LogReplay, FileError> {
+        let mut result = LogReplay { entries: 0, actions: 0, cut_off: false, difference: None };
+        let (mut line, mut last) = (1, Time::ZERO);
+        let mut actions = Vec::new();
+        while let Some(text) = next_line(&self.path, &mut self.lines)? {
+            line += 1;
+            if !text.ends_with('\n') {
+                result.cut_off = true;
+                break;
+            }
+            let wrong = |what: String| FileError::at_line(&self.path, line as usize, what);
+            let entry: EntryLine =
+                serde_json::from_str(&text).map_err(|error| wrong(format!("is no entry: {error}")))?;
+            let entry = Entry::from(entry);
+            line::check(&entry, self.header.models.len(), groups).map_err(wrong)?;
+            if entry.now < last {
+                return Err(wrong("is earlier than the line before".to_owned()));
+            }
+            last = entry.now;
+            scheduler.handle(entry.now, entry.event, &mut actions);
+            if actions != entry.actions {
+                result.difference = Some(LogDifference { line, recorded: entry, replayed: actions });
+                break;
+            }
+            result.entries += 1;
+            result.actions += actions.len() as u64;
+            actions.clear();
+        }
+        Ok(result)
+    }
+}
+
+/// The next line, its end included; `None` after the last.
+fn next_line(path: &Path, lines: &mut BufReader<File>) -> Result<Option<String>, FileError> {
+    let mut text = String::new();
+    match lines.read_line(&mut text) {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(text)),
+        Err(cause) => Err(FileError::io(path, "cannot read", cause)),
+    }
+}

@@ -1,0 +1,154 @@
+//! Every combination asked for, measured, shown and written.
+
+use super::ProfileArgs;
+use crate::args::{Common, Format};
+use crate::output::{End, UsageError, print};
+use crate::progress::Bar;
+use crate::serving::machine::{machine, processor};
+use crate::serving::measuring::{Measuring, Told, measure_all, points};
+use serde::Serialize;
+use statmux_candle::ModelSource;
+use statmux_core::files::{profile_json, write_atomically};
+use statmux_core::{Bytes, ParallelConfig, Seed};
+use statmux_report::number;
+use statmux_report::table::{Cell, Column, Table};
+use statmux_serve::measure::{Journal, MeasureSettings, Measurement, Point};
+use std::path::{Path, PathBuf};
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct ProfileResult {
+    version: u32,
+    profile: PathBuf,
+    provenance: String,
+    points: Vec<Measurement>,
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    point: Point,
+    reason: String,
+}
+
+pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
+    let measuring = measuring(args, common)?;
+    let journal_path = PathBuf::from(format!("{}.journal", args.output.display()));
+    let how = how(args, common)?;
+    let mut journal = Journal::open(&journal_path, &how)?;
+    let bar = Bar::new(common, "measuring", Some(points(&measuring) as u64));
+    let (mut found, mut skipped) = (Vec::new(), Vec::new());
+    let measured = measure_all(&measuring, &mut journal, |told| {
+        bar.step();
+        if let Told::Point(point, result) = told {
+            bar.say(format!("{} op {} x pp {}, batch {}", point.model, point.op, point.pp, point.batch));
+            match result {
+                Ok(measurement) => found.push(measurement),
+                Err(reason) => skipped.push(Skipped { point, reason }),
+            }
+        }
+    })?;
+    bar.finish();
+    let mut profile = measured.profile;
+    if profile.models.is_empty() {
+        let reasons: Vec<&str> = skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+        return Err(UsageError(format!("nothing could be measured: {}", reasons.join("; "))).into());
+    }
+    profile.provenance = format!("{}; statmux {} on {}", profile.provenance, env!("CARGO_PKG_VERSION"), machine());
+    write_atomically(&args.output, profile_json(&profile).as_bytes())?;
+    // All of it is in the profile now; a later run measures anew.
+    drop(journal);
+    let _ = std::fs::remove_file(&journal_path);
+    let result = ProfileResult {
+        version: statmux_core::files::VERSION,
+        profile: args.output.clone(),
+        provenance: profile.provenance,
+        points: found,
+        skipped,
+    };
+    print(common.format, || text(&result), &result)?;
+    if !common.quiet && common.format == Format::Text {
+        eprintln!("Name {} in [profiles] of a scenario to plan and serve with it.", args.output.display());
+    }
+    Ok(End::Done)
+}
+
+fn measuring(args: &ProfileArgs, common: Common) -> Result<Measuring, UsageError> {
+    let seed = Seed(common.seed.unwrap_or(0));
+    let model = |text: &String| {
+        let (name, source) = match text.split_once('=') {
+            Some((name, source)) => (name, source),
+            None => (Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or(text), text.as_str()),
+        };
+        let source = ModelSource::parse(source, seed).map_err(|error| UsageError(format!("--models: {error}")))?;
+        Ok((name.to_owned(), source))
+    };
+    let configs = args.op.iter().flat_map(|&op| args.pp.iter().map(move |&pp| ParallelConfig::new(op, pp)));
+    let mut batches = args.batch.clone();
+    batches.push(1);
+    let sorted = |mut numbers: Vec<u32>| {
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    };
+    Ok(Measuring {
+        models: args.models.iter().map(model).collect::<Result<_, UsageError>>()?,
+        memory: args.memory,
+        masked_logits: true,
+        settings: MeasureSettings {
+            device: format!("one core of {}", processor()),
+            models: Vec::new(),
+            configs: configs.collect(),
+            batches: sorted(batches),
+            lengths: sorted(args.sequence.clone()),
+            output_tokens: args.output_tokens,
+            warm_up: args.warm_up,
+            repeats: args.repeats,
+        },
+    })
+}
+
+/// How points are measured, in one line: points measured otherwise are not mixed in.
+fn how(args: &ProfileArgs, common: Common) -> anyhow::Result<String> {
+    let how = serde_json::json!({
+        "statmux": env!("CARGO_PKG_VERSION"), "machine": machine(), "models": args.models, "seed": common.seed,
+        "pp": args.pp, "output_tokens": args.output_tokens, "warm_up": args.warm_up, "repeats": args.repeats,
+        "memory_bytes": args.memory.get(),
+    });
+    Ok(serde_json::to_string(&how)?)
+}
+
+fn text(result: &ProfileResult) -> String {
+    let columns = ["batch", "tokens", "latency", "slowest stage", "spread", "weights", "activations"];
+    let mut table =
+        Table::new([Column::text("model"), Column::text("op x pp")].into_iter().chain(columns.map(Column::number)));
+    for measurement in &result.points {
+        let Point { model, op, pp, batch, tokens } = &measurement.point;
+        let most = |bytes: &[u64]| Bytes::new(bytes.iter().copied().max().unwrap_or(0)).to_string();
+        table.row([
+            Cell::from(model.as_str()),
+            Cell::from(format!("{op} x {pp}").as_str()),
+            Cell::count(u64::from(*batch)),
+            Cell::count(u64::from(*tokens)),
+            Cell::latency(measurement.stage_seconds.iter().sum()),
+            Cell::latency(measurement.stage_seconds.iter().copied().fold(0.0, f64::max)),
+            Cell::percent(measurement.stage_spread.iter().copied().fold(0.0, f64::max)),
+            Cell::from(most(&measurement.stage_weights).as_str()),
+            Cell::from(most(&measurement.stage_activations).as_str()),
+        ]);
+    }
+    let mut text = table.to_text();
+    for Skipped { point, reason } in &result.skipped {
+        text.push_str(&format!(
+            "\nnot measured: {} op {} x pp {}, batch {}: {reason}",
+            point.model, point.op, point.pp, point.batch
+        ));
+    }
+    text.push_str(&format!(
+        "\n{} points in {}\n{}",
+        number::count(result.points.len() as u64),
+        result.profile.display(),
+        result.provenance
+    ));
+    text
+}

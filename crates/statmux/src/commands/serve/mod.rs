@@ -1,0 +1,125 @@
+//! `statmux serve`: the real server. Prints where it listens, and serves until it is told to stop.
+
+mod limits;
+mod log;
+
+use crate::args::{Common, Format, ScenarioArg};
+use crate::output::{End, print_line};
+use crate::planning::{plan, score};
+use crate::progress::Bar;
+use crate::scenario::Scenario;
+use crate::serving::{BackendKind, engine_settings, fixed, start};
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use statmux_core::files::{PlacementFile, read_placement};
+use statmux_core::{Placement, PlacementWindows};
+use statmux_report::number;
+use statmux_serve::event_log::{LogHeader, LogWriter};
+use statmux_serve::{EngineSettings, Record, ServerSettings};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Arguments of `statmux serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    scenario: ScenarioArg,
+    /// The placement file; without it, the scenario's policy plans one
+    #[arg(long, value_name = "FILE")]
+    placement: Option<PathBuf>,
+    /// Plans with this policy instead of the scenario's
+    #[arg(long, value_name = "NAME", conflicts_with = "placement")]
+    policy: Option<String>,
+    /// What runs the models
+    #[arg(long, value_enum, default_value_t = BackendKind::Candle)]
+    backend: BackendKind,
+    /// Where to listen; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Writes every event and action of the scheduler to this file, for `statmux replay-log`
+    #[arg(long, value_name = "FILE")]
+    event_log: Option<PathBuf>,
+    /// How log lines on stderr are written
+    #[arg(long, value_enum, default_value_t = log::LogFormat::Text)]
+    log: log::LogFormat,
+    #[command(flatten)]
+    limits: limits::LimitArgs,
+}
+
+/// What `--format json` prints, on one line.
+#[derive(Serialize)]
+struct Listening {
+    version: u32,
+    url: String,
+    address: SocketAddr,
+    backend: &'static str,
+    models: Vec<String>,
+    placement: PlacementFile,
+}
+
+pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
+    let scenario = Scenario::load(&args.scenario, common)?;
+    let (http, tls) = args.limits.read()?;
+    let placement = placement(args, &scenario, common)?;
+    let windows = PlacementWindows::fixed(placement.clone());
+    let placement_file = PlacementFile::new(&windows, &scenario.models);
+    let names: Vec<String> = scenario.models.iter().map(|model| model.name.clone()).collect();
+    if !common.quiet {
+        let predicted = score(&scenario, &windows, &scenario.test)?.1.slo_attainment;
+        eprintln!(
+            "{} models on {} groups; simulated SLO attainment for the scenario's workload: {}",
+            names.len(),
+            placement.groups.len(),
+            number::percent(predicted)
+        );
+    }
+    log::begin(args.log, common);
+    let header = || LogHeader::new(names.clone(), placement_file.clone());
+    let log = args.event_log.as_ref().map(|path| LogWriter::create(path, &header())).transpose()?;
+    let record = log.as_ref().map_or(Record::Nothing, |log| Record::Sent(log.entries()));
+    let tls_used = tls.is_some();
+    let settings = ServerSettings {
+        address: args.listen,
+        engine: EngineSettings { concurrency: args.limits.concurrency, record, ..engine_settings(&scenario) },
+        http,
+        tls,
+        workers: args.limits.workers.unwrap_or(ServerSettings::default().workers),
+    };
+    let server = start(args.backend, &scenario, placement, settings).context("cannot serve")?;
+    let address = server.address();
+    let url = format!("{}://{address}", if tls_used { "https" } else { "http" });
+    let text = format!("listening on {url}");
+    let listening = Listening {
+        version: statmux_core::files::VERSION,
+        url,
+        address,
+        backend: args.backend.name(),
+        models: names.clone(),
+        placement: placement_file.clone(),
+    };
+    print_line(common.format, &text, &listening)?;
+    if !common.quiet && common.format == Format::Text {
+        eprintln!("Ctrl-C drains and stops. What it serves: {}/openapi.json", listening.url);
+    }
+    server.run_until_signal();
+    if let (Some(log), Some(path)) = (log, &args.event_log) {
+        let written = log.finish()?;
+        if !common.quiet {
+            eprintln!("{}: {} events", path.display(), number::count(written));
+        }
+    }
+    Ok(End::Done)
+}
+
+fn placement(args: &ServeArgs, scenario: &Scenario, common: Common) -> anyhow::Result<Placement> {
+    if let Some(path) = &args.placement {
+        let max_batch = scenario.simulation.scheduler.max_batch;
+        let windows = read_placement(path, &scenario.cluster, &scenario.models, max_batch)?;
+        return Ok(fixed(&windows, path, "windows")?);
+    }
+    let bar = Bar::new(common, "planning", None);
+    let planned = plan(scenario, args.policy.as_deref(), &bar)?;
+    bar.finish();
+    Ok(fixed(&planned.plan.windows, &scenario.path, "planner.policy")?)
+}
