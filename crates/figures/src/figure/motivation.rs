@@ -270,7 +270,7 @@ fn rate(lab: &Lab, statistic: Statistic) -> Result<Artwork, FiguresError> {
     let end = match crossing {
         Some(last) => format!(
             "near saturation, from about {} requests/s, replication is faster",
-            number::significant(rates[last], 2)
+            number::significant(rates[last + 1], 2)
         ),
         None => "replication never becomes faster".to_owned(),
     };
