@@ -17,6 +17,8 @@ pub struct Artwork {
     pub columns: usize,
     /// The numbers.
     pub table: Table,
+    /// What the numbers come to, where there are many.
+    pub summary: Option<Table>,
 }
 
 /// The size of one panel in pixels of the SVG.
@@ -37,12 +39,34 @@ impl Artwork {
 
     /// A table without a picture.
     pub fn table(title: impl Into<String>, table: Table) -> Self {
-        Self { title: title.into(), message: String::new(), note: String::new(), panels: Vec::new(), columns: 1, table }
+        Self {
+            title: title.into(),
+            message: String::new(),
+            note: String::new(),
+            panels: Vec::new(),
+            columns: 1,
+            table,
+            summary: None,
+        }
     }
 
     /// The same with a message.
     pub fn saying(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
+    }
+
+    /// The same with a summary of its numbers.
+    pub fn summed_up(self, summary: Table) -> Self {
+        Self { summary: Some(summary), ..self }
+    }
+
+    /// The message, and the summary, or all numbers if they are few.
+    pub fn text(&self) -> String {
+        const FEW: usize = 20;
+        let table = self.summary.as_ref().or_else(|| Some(&self.table).filter(|table| table.len() <= FEW));
+        let table = table.map(|table| format!("\n{}", table.to_text())).unwrap_or_default();
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        format!("{}\n{}\n", self.message, lines.join("\n")).trim_end().to_owned() + "\n"
     }
 
     /// The same with a note.

@@ -10,7 +10,10 @@ use statmux_plan::policy::find;
 use statmux_plan::{Evaluator, PlannerTable, Problem, Silent};
 use statmux_sim::{Run, SimulationSettings, SimulationTable, StageRun, simulate, simulate_observed};
 use statmux_workload::WorkloadTable;
+use statmux_workload::table::WorkloadKind;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// What came out of a case.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,16 +79,21 @@ struct Scenario {
     models: Vec<ModelSpec>,
     settings: SimulationSettings,
     planner: PlannerTable,
-    test: Workload,
-    train: Option<Workload>,
+    test: Arc<Workload>,
+    train: Option<Arc<Workload>>,
 }
 
 /// Runs `case`, whose scenario stands (or would stand) at `path`.
-pub fn run(case: &Case, path: &Path) -> Result<Measured, FiguresError> {
-    let scenario = Scenario::read(&case.scenario, path)?;
-    let failed = |cause| FiguresError::Simulate { case: case.name.clone(), cause };
+pub fn run(case: &Case, path: &Path, workloads: &Workloads) -> Result<Measured, FiguresError> {
+    let scenario = Scenario::read(&case.scenario, path, workloads)?;
+    let failed = |cause| FiguresError::Simulate { case: case.name.clone(), cause: Box::new(cause) };
     let planned = match &case.placement {
-        Some(text) => Planned { windows: scenario.placement(text, path)?, evaluations: 0, seconds: 0.0 },
+        Some(text) => Planned {
+            windows: scenario.placement(text, path)?,
+            settings: scenario.settings.clone(),
+            evaluations: 0,
+            seconds: 0.0,
+        },
         None => scenario.plan(case, path)?,
     };
     let windows = &planned.windows;
@@ -96,7 +104,8 @@ pub fn run(case: &Case, path: &Path) -> Result<Measured, FiguresError> {
         plan_s: planned.seconds,
         ..Measured::default()
     };
-    let Scenario { cluster, models, settings, test, .. } = &scenario;
+    let Scenario { cluster, models, test, .. } = &scenario;
+    let settings = &planned.settings;
     let run = match case.wants.utilization {
         Some(bin) => {
             let mut busy = Busy::new(bin, scenario.test.duration);
@@ -114,14 +123,68 @@ pub fn run(case: &Case, path: &Path) -> Result<Measured, FiguresError> {
     Ok(measured)
 }
 
+/// Requests replayed from traces, so that the policies of one point need not read the trace again.
+///
+/// Generated requests are made faster than kept.
+#[derive(Debug, Default)]
+pub struct Workloads(Mutex<BTreeMap<String, Arc<Workload>>>);
+
+impl Workloads {
+    fn test(
+        &self,
+        table: &WorkloadTable,
+        path: &Path,
+        names: &[String],
+        seed: Seed,
+    ) -> Result<Arc<Workload>, FileError> {
+        let table = WorkloadTable { train: None, ..table.clone() };
+        if table.kind != Some(WorkloadKind::Trace) {
+            return table.build(path, names, seed).map(Arc::new);
+        }
+        self.once(format!("{table:?} {names:?} {seed:?}"), || table.build(path, names, seed))
+    }
+
+    fn train(
+        &self,
+        table: &WorkloadTable,
+        path: &Path,
+        names: &[String],
+        seed: Seed,
+    ) -> Result<Option<Arc<Workload>>, FileError> {
+        if table.train.is_none() {
+            return Ok(None);
+        }
+        let built = self.once(format!("train of {table:?} {names:?} {seed:?}"), || {
+            Ok(table.build_train(path, names, seed)?.expect("there is a table"))
+        });
+        built.map(Some)
+    }
+
+    /// What `build` builds, built at most once but for races, which cost time only.
+    fn once(
+        &self,
+        key: String,
+        build: impl FnOnce() -> Result<Workload, FileError>,
+    ) -> Result<Arc<Workload>, FileError> {
+        let lock = || self.0.lock().expect("no thread panics while it holds this");
+        if let Some(known) = lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let built = Arc::new(build()?);
+        Ok(Arc::clone(lock().entry(key).or_insert(built)))
+    }
+}
+
 struct Planned {
     windows: PlacementWindows,
+    /// The settings it was planned for.
+    settings: SimulationSettings,
     evaluations: u64,
     seconds: f64,
 }
 
 impl Scenario {
-    fn read(text: &str, path: &Path) -> Result<Self, FileError> {
+    fn read(text: &str, path: &Path, workloads: &Workloads) -> Result<Self, FileError> {
         let file: ScenarioFile = files::parse_toml(path, text)?;
         files::check_version(path, file.version)?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -134,8 +197,8 @@ impl Scenario {
             cluster: file.cluster.build(path)?,
             settings: file.simulation.build(path)?,
             planner: file.planner,
-            test: file.workload.build(path, &names, seed)?,
-            train: file.workload.build_train(path, &names, seed)?,
+            test: workloads.test(&file.workload, path, &names, seed)?,
+            train: workloads.train(&file.workload, path, &names, seed)?,
             models,
         })
     }
@@ -158,8 +221,11 @@ impl Scenario {
         };
         let began = std::time::Instant::now();
         let plan = policy.place(&problem, &Evaluator::new(&problem), &Silent);
-        let plan = plan.map_err(|cause| FiguresError::Plan { case: case.name.clone(), cause })?;
-        Ok(Planned { windows: plan.windows, evaluations: plan.evaluations, seconds: began.elapsed().as_secs_f64() })
+        let plan = plan.map_err(|cause| FiguresError::Plan { case: case.name.clone(), cause: Box::new(cause) })?;
+        let seconds = began.elapsed().as_secs_f64();
+        // A plan that chose how to schedule is run the way it was meant.
+        let settings = plan.scheduling.map_or_else(|| self.settings.clone(), |chosen| chosen.apply(&self.settings));
+        Ok(Planned { windows: plan.windows, settings, evaluations: plan.evaluations, seconds })
     }
 
     fn sum_up(&self, windows: &PlacementWindows, run: &Run, measured: &mut Measured) {

@@ -31,7 +31,7 @@ pub enum FiguresError {
         /// The case.
         case: String,
         /// What is wrong with it.
-        cause: PlanError,
+        cause: Box<PlanError>,
     },
     /// A case could not be simulated.
     #[error("{case}: {cause}")]
@@ -39,7 +39,7 @@ pub enum FiguresError {
         /// The case.
         case: String,
         /// What is wrong with it.
-        cause: SimulateError,
+        cause: Box<SimulateError>,
     },
     /// A picture could not be encoded.
     #[error(transparent)]

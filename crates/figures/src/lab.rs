@@ -1,11 +1,14 @@
 //! Where cases are run: in parallel, each once, and remembered by content.
 
 use crate::case::Case;
-use crate::cell::{self, Measured};
+use crate::cell::{self, Measured, Workloads};
 use crate::error::FiguresError;
+use crate::published::Arrivals;
 use crate::support::Support;
+use crate::traces::Traces;
 use rayon::prelude::*;
 use statmux_core::files::{FileError, write_atomically};
+use statmux_workload::requests::write_requests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -51,6 +54,9 @@ pub struct Lab {
     pub options: Options,
     /// The files that scenarios name.
     pub support: Support,
+    /// The traces that scenarios replay.
+    pub traces: Traces,
+    workloads: Workloads,
     state: Mutex<State>,
 }
 
@@ -71,8 +77,10 @@ impl Lab {
         for folder in ["cache", "data", "scenarios"] {
             make_folder(&options.out.join(folder))?;
         }
-        let support = Support::write(&options.out.join("data"), options)?;
-        Ok(Self { options: options.clone(), support, state: Mutex::default() })
+        let support = Support::write(&options.out.join("data"))?;
+        let traces = Traces::write(&options.out.join("data"), options)?;
+        let workloads = Workloads::default();
+        Ok(Self { options: options.clone(), support, traces, workloads, state: Mutex::default() })
     }
 
     /// From now on, cases belong to `figure`.
@@ -93,6 +101,17 @@ impl Lab {
     /// `full`, or `quick` in a quick run.
     pub fn either<T>(&self, quick: T, full: T) -> T {
         if self.options.quick { quick } else { full }
+    }
+
+    /// The name of a file in the data folder with the published `arrivals`, which is written if it is not there yet.
+    pub fn requests(&self, arrivals: &Arrivals) -> Result<String, FiguresError> {
+        let name = arrivals.file_name();
+        let path = self.options.out.join("data").join(&name);
+        if !path.exists() {
+            let names: Vec<String> = (0..arrivals.models).map(|model| format!("m{model}")).collect();
+            write_requests(&path, &arrivals.draw(), &names)?;
+        }
+        Ok(name)
     }
 
     /// What came out of each of `cases`, in their order.
@@ -131,7 +150,7 @@ impl Lab {
             if progress.stop() {
                 return Err(FiguresError::Interrupted);
             }
-            let measured = cell::run(&case, &self.scenario_path(figure, &case))?;
+            let measured = cell::run(&case, &self.scenario_path(figure, &case), &self.workloads)?;
             let json = serde_json::to_string(&measured).expect("plain data serialises");
             write_atomically(&self.cache_path(&key), json.as_bytes())?;
             progress.done(&format!("{figure}/{}", case.name));

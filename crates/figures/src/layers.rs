@@ -54,17 +54,40 @@ impl Architecture {
         std::iter::once(self.embedding).chain(blocks).chain([self.output]).collect()
     }
 
-    /// Share of the whole time in each of `stages` stages, the slowest as fast as it can be.
-    fn shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
-        const SCALE: f64 = 1e-3;
-        let layers = self.layers();
-        let spans = layers.iter().map(|&layer| Span::from_seconds(layer * SCALE).expect("small and positive"));
-        let spans: Vec<Span> = spans.collect();
-        let partition = cut(&Chain { layers: &spans, transfers: &[], memory: None }, stages);
-        let partition = partition.map_err(|cause| FiguresError::Embedded(cause.to_string()))?;
-        let all: f64 = layers.iter().sum();
-        Ok(partition.stages.iter().map(|stage| layers[stage.clone()].iter().sum::<f64>() / all).collect())
+    /// Share of the whole time in each of `stages` stages of as many blocks, as cut by hand.
+    pub fn equal_shares(&self, stages: usize) -> Vec<f64> {
+        let all = self.embedding + self.output + self.blocks as f64;
+        let blocks = |stage: usize| (self.blocks * (stage + 1) / stages - self.blocks * stage / stages) as f64;
+        let share = |stage: usize| {
+            let ends = if stage == 0 { self.embedding } else { 0.0 };
+            let ends = ends + if stage + 1 == stages { self.output } else { 0.0 };
+            (blocks(stage) + ends) / all
+        };
+        (0..stages).map(share).collect()
     }
+
+    /// Share of the whole time in each of `stages` stages, the slowest as fast as it can be.
+    pub fn shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
+        shares(&self.layers(), stages)
+    }
+
+    /// The same if a cut may also fall between the attention and the MLP of a block: one and two thirds of its weights.
+    pub fn half_block_shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
+        let halves = (0..self.blocks).flat_map(|_| [1.0 / 3.0, 2.0 / 3.0]);
+        let layers: Vec<f64> = std::iter::once(self.embedding).chain(halves).chain([self.output]).collect();
+        shares(&layers, stages)
+    }
+}
+
+/// Share of the whole time in each of `stages` runs of `layers`, the slowest as fast as it can be.
+fn shares(layers: &[f64], stages: usize) -> Result<Vec<f64>, FiguresError> {
+    const SCALE: f64 = 1e-3;
+    let spans = layers.iter().map(|&layer| Span::from_seconds(layer * SCALE).expect("small and positive"));
+    let spans: Vec<Span> = spans.collect();
+    let partition = cut(&Chain { layers: &spans, transfers: &[], memory: None }, stages);
+    let partition = partition.map_err(|cause| FiguresError::Embedded(cause.to_string()))?;
+    let all: f64 = layers.iter().sum();
+    Ok(partition.stages.iter().map(|stage| layers[stage.clone()].iter().sum::<f64>() / all).collect())
 }
 
 /// The profile of all six models, derived layer by layer from `measured`.
@@ -94,6 +117,37 @@ pub fn derive(measured: &Profile) -> Result<Profile, FiguresError> {
         let model = ModelProfile::new(architecture.name, provenance, configs);
         models.insert(architecture.name.to_owned(), Arc::new(model));
     }
+    Ok(Profile { device: measured.device.clone(), provenance: provenance.to_owned(), models })
+}
+
+/// The very large model: it fits no single device, and the published scripts give it 4.6 s whatever the group.
+pub const LARGE: Architecture = bert("bert-104b", 128, 8192.0);
+const LARGE_SECONDS: f64 = 4.6;
+const LARGE_BYTES: u64 = 208_000_000_000;
+
+/// The profile of [`LARGE`] on 16 and 32 devices: all stages together take the published time in a pure pipeline, and
+/// less where operators are split, as measured on bert-1.3b.
+pub fn derive_large(measured: &Profile) -> Result<Profile, FiguresError> {
+    let missing = || FiguresError::Embedded("no profile of bert-1.3b".to_owned());
+    let base = measured.models.get("bert-1.3b").ok_or_else(missing)?;
+    let alone = base.single_device_seconds().ok_or_else(missing)?;
+    let mut configs = BTreeMap::new();
+    for (op, pp) in [(1, 16), (2, 8), (4, 4), (8, 2), (1, 32), (2, 16), (4, 8), (8, 4)] {
+        let split = base.config(ParallelConfig::new(op, 1)).ok_or_else(missing)?;
+        let gain = split.stage_seconds[&1].iter().sum::<f64>() / alone;
+        let shares = LARGE.shares(pp as usize)?;
+        let seconds = shares.into_iter().map(|share| share * LARGE_SECONDS * gain).collect();
+        let profile = ConfigProfile {
+            stage_seconds: BTreeMap::from([(1, seconds)]),
+            stage_weights: even_weights(Bytes::new(LARGE_BYTES.div_ceil(u64::from(op))), pp),
+            stage_activations: BTreeMap::new(),
+        };
+        configs.insert(ParallelConfig::new(op, pp), profile);
+    }
+    let provenance = "derived: 4.6 s and 208 GB published; stages cut from 128 equal blocks between an embedding and an \
+                      output layer; gain of splitting operators measured on bert-1.3b";
+    let model = Arc::new(ModelProfile::new(LARGE.name, provenance, configs));
+    let models = BTreeMap::from([(LARGE.name.to_owned(), model)]);
     Ok(Profile { device: measured.device.clone(), provenance: provenance.to_owned(), models })
 }
 

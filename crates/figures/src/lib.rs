@@ -17,9 +17,11 @@ pub mod lab;
 pub mod layers;
 pub mod output;
 pub mod published;
+pub mod results;
 pub mod setting;
 pub mod sheet;
 pub mod support;
+pub mod traces;
 
 pub use error::FiguresError;
 pub use figure::FigureInfo;

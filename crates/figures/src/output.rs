@@ -31,6 +31,7 @@ pub(crate) fn write(lab: &Lab, figures: &[(&FigureInfo, Artwork)]) -> Result<Wri
     for (info, artwork) in figures {
         let name = info.name;
         write_atomically(&out.join(format!("{name}.csv")), artwork.table.to_csv().as_bytes())?;
+        write_atomically(&out.join(format!("{name}.txt")), artwork.text().as_bytes())?;
         if !artwork.panels.is_empty() {
             let svg = sheet::svg(&artwork.panels, artwork.columns);
             write_atomically(&out.join(format!("{name}.svg")), svg.as_bytes())?;
@@ -52,6 +53,9 @@ fn section(name: &str, artwork: &Artwork, scenarios: usize) -> Section {
     }
     if artwork.panels.is_empty() {
         section = section.table(&artwork.table);
+    }
+    if let Some(summary) = &artwork.summary {
+        section = section.table(summary);
     }
     let picture = if artwork.panels.is_empty() { String::new() } else { format!(", {name}.svg, {name}.png") };
     let files = match scenarios {

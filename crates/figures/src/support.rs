@@ -2,8 +2,7 @@
 
 use crate::case::digest;
 use crate::error::FiguresError;
-use crate::lab::Options;
-use crate::layers::derive;
+use crate::layers::{derive, derive_large};
 use statmux_core::files::{parse_profile, profile_json, write_atomically};
 use statmux_core::{Bytes, ConfigProfile, ModelProfile, ParallelConfig, Profile};
 use std::collections::BTreeMap;
@@ -18,6 +17,9 @@ const V100_TEXT: &str = include_str!("../../../profiles/v100-alpaserve-scaled.js
 /// The same models with stages derived layer by layer.
 pub const V100_LAYERS: &str = "v100-alpaserve-layers.json";
 
+/// The very large model.
+pub const V100_LARGE: &str = "v100-bert-104b.json";
+
 /// The files that scenarios name, and what stands for their content.
 #[derive(Clone, Debug, Default)]
 pub struct Support {
@@ -31,13 +33,15 @@ pub struct Support {
 
 impl Support {
     /// Writes all files into `folder`.
-    pub(crate) fn write(folder: &Path, _options: &Options) -> Result<Self, FiguresError> {
+    pub(crate) fn write(folder: &Path) -> Result<Self, FiguresError> {
         let v100 = parse_profile(Path::new(V100), V100_TEXT)?;
         let layers = derive(&v100)?;
         let mut support = Self { digests: BTreeMap::new(), v100, layers };
         support.put(folder, V100, V100_TEXT.as_bytes())?;
         let layers = profile_json(&support.layers);
         support.put(folder, V100_LAYERS, layers.as_bytes())?;
+        let large = derive_large(&support.v100)?;
+        support.put(folder, V100_LARGE, profile_json(&large).as_bytes())?;
         for alpha in ALPHAS {
             let profile = support.with_overhead(alpha)?;
             support.put(folder, &alpha_profile(alpha), profile_json(&profile).as_bytes())?;

@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Profile(commands::profile::ProfileArgs),
     /// Look at traces, convert, fit and synthesise them
     Trace(commands::trace::TraceArgs),
+    /// Every figure and table of the report, as CSV, SVG and PNG
+    Figures(commands::figures::FiguresArgs),
     /// What can be named in a scenario, one line each
     Policies,
 }

@@ -146,3 +146,21 @@ fn the_size_found_holds_and_the_next_smaller_does_not() {
     let out_of_reach = session.run("size s.toml --target 100% --policies selective-replication --most-devices 1");
     assert_eq!(out_of_reach.code, 3, "{}", out_of_reach.stderr);
 }
+
+#[test]
+fn figures_are_made_by_name_and_taken_up_again() {
+    let session = Session::new(|text| text);
+    let listed = session.json("figures --list");
+    assert!(listed["figures"].as_array().expect("a list").len() > 20);
+    let first = session.json("figures paper8 paper10 --quick --out made");
+    assert_eq!(first["figures"].as_array().expect("a list").len(), 2);
+    assert!(session.read("made/paper10.svg").starts_with("<svg"));
+    assert!(session.read("made/index.html").contains("paper8"));
+    assert_eq!(first, session.json("figures paper8 paper10 --quick --out made"));
+    let unknown = session.run("figures fig99");
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("fig9"), "{}", unknown.stderr);
+    assert_eq!(session.run("figures paper8 --trace maf9=. --out made").code, 2);
+    assert_eq!(session.run("figures paper8 --trace maf1 --out made").code, 2);
+    assert_eq!(session.run("figures paper8 --trace maf1=made/scenarios --out made").code, 2);
+}

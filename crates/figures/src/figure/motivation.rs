@@ -91,6 +91,9 @@ struct Point {
     cases: Vec<Case>,
 }
 
+/// What was measured along a curve: at each x, what the seeds gave.
+type Curve = Vec<(f64, Vec<Measured>)>;
+
 /// What came out at one x: the mean over seeds and the extremes.
 #[derive(Clone, Copy, Debug)]
 struct Spread {
@@ -110,7 +113,7 @@ impl Spread {
 
 impl Sweep {
     /// Measures everything; by policy, `(x, what the seeds gave)`.
-    fn measure(&self, lab: &Lab) -> Result<Vec<Vec<(f64, Vec<Measured>)>>, FiguresError> {
+    fn measure(&self, lab: &Lab) -> Result<Vec<Curve>, FiguresError> {
         let points = || self.policies.iter().flat_map(|(_, points)| points);
         let cases: Vec<Case> = points().flat_map(|point| point.cases.iter().cloned()).collect();
         let mut measured = lab.measure(&cases)?.into_iter();
@@ -121,13 +124,7 @@ impl Sweep {
     }
 
     /// The curves of one statistic as a chart, and as a table.
-    fn draw(
-        &self,
-        y: Axis,
-        y_key: &str,
-        curves: &[Vec<(f64, Vec<Measured>)>],
-        of: impl Fn(&Measured) -> f64,
-    ) -> (LineChart, Table) {
+    fn draw(&self, y: Axis, y_key: &str, curves: &[Curve], of: impl Fn(&Measured) -> f64) -> (LineChart, Table) {
         let mut chart = LineChart::new(self.x.clone(), y);
         let keys = [("low", "lowest seed"), ("high", "highest seed")];
         let mut columns = vec![Column::number(self.x_key).key(self.x_key), Column::text("policy")];
@@ -273,7 +270,7 @@ fn rate(lab: &Lab, statistic: Statistic) -> Result<Artwork, FiguresError> {
     let end = match crossing {
         Some(last) => format!(
             "near saturation, from about {} requests/s, replication is faster",
-            number::significant(rates[last], 2)
+            number::significant(rates[last + 1], 2)
         ),
         None => "replication never becomes faster".to_owned(),
     };
@@ -292,7 +289,7 @@ fn rate(lab: &Lab, statistic: Statistic) -> Result<Artwork, FiguresError> {
 /// Pipelines of eight stages and uniform replication over one axis.
 struct Curves {
     sweep: Sweep,
-    measured: Vec<Vec<(f64, Vec<Measured>)>>,
+    measured: Vec<Curve>,
 }
 
 impl Curves {

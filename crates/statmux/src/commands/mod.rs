@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod compare_runs;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod figures;
 pub(crate) mod plan;
 pub(crate) mod policies;
 pub(crate) mod profile;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<End> {
         Command::ReplayLog(replay) => replay_log::run(&replay, common),
         Command::Profile(profile) => profile::run(&profile, common),
         Command::Trace(trace) => trace::run(&trace, common),
+        Command::Figures(figures) => figures::run(&figures, common),
         Command::Policies => policies::run(common),
     }
 }

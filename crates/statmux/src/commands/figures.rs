@@ -1,0 +1,136 @@
+//! `statmux figures`: every figure and table of the report and the paper, made anew.
+
+use crate::args::{Common, Format};
+use crate::interrupt;
+use crate::output::{End, UsageError, print};
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+use statmux_figures::figure::ALL;
+use statmux_figures::{FiguresError, Options, Progress, generate, select};
+use statmux_report::number;
+use statmux_report::table::{Column, Table};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// Arguments of `statmux figures`.
+#[derive(Debug, Args)]
+pub(crate) struct FiguresArgs {
+    /// Which figures; all if none is named. `fig8` also stands for `fig8-earlier`
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Shorter workloads, fewer points and seeds: minutes instead of hours, and the figures say so
+    #[arg(long)]
+    quick: bool,
+    /// Where everything goes; a later run takes up what is there
+    #[arg(long, value_name = "DIR", default_value = "figures")]
+    out: PathBuf,
+    /// Replays a full public trace instead of the embedded one: `maf1`, `maf2` or `servegen`
+    #[arg(long = "trace", value_name = "NAME=DIR")]
+    traces: Vec<String>,
+    /// Only says which figures there are
+    #[arg(long)]
+    list: bool,
+}
+
+/// A figure that there is, or was made.
+#[derive(Serialize)]
+struct Made {
+    name: String,
+    says: String,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    index: Option<PathBuf>,
+    figures: Vec<Made>,
+}
+
+pub(crate) fn run(args: &FiguresArgs, common: Common) -> anyhow::Result<End> {
+    let usage = |error: FiguresError| anyhow!(UsageError(error.to_string()));
+    let chosen = select(&args.names).map_err(usage)?;
+    if args.list {
+        let chosen = chosen.iter().map(|info| Made { name: info.name.to_owned(), says: info.about.to_owned() });
+        return tell(&Report { version: statmux_core::files::VERSION, index: None, figures: chosen.collect() }, common);
+    }
+    let traces = args.traces.iter().map(|text| {
+        let (name, folder) = text.split_once('=').ok_or_else(|| {
+            UsageError(format!("--trace {text}: write it as NAME=DIR, such as maf1=traces/azure-2019"))
+        })?;
+        Ok((name.to_owned(), PathBuf::from(folder)))
+    });
+    let traces = traces.collect::<Result<_, UsageError>>()?;
+    let options = Options { out: args.out.clone(), quick: args.quick, traces };
+    interrupt::listen();
+    let watch = Watch { quiet: common.quiet, terminal: std::io::stderr().is_terminal(), state: Mutex::default() };
+    let written = generate(&args.names, &options, &watch).map_err(|error| match error {
+        FiguresError::UnknownTrace(_) => usage(error),
+        FiguresError::File(file) => file.into(),
+        other => other.into(),
+    })?;
+    let figures = written.figures.into_iter().map(|(name, says)| Made { name, says });
+    let report =
+        Report { version: statmux_core::files::VERSION, index: Some(written.index), figures: figures.collect() };
+    tell(&report, common)
+}
+
+fn tell(report: &Report, common: Common) -> anyhow::Result<End> {
+    let text = || {
+        let mut table = Table::new([Column::text("figure"), Column::text("says")]);
+        report.figures.iter().for_each(|made| table.row([made.name.as_str(), made.says.as_str()]));
+        table.to_text()
+    };
+    print(common.format, text, report)?;
+    if let (Some(index), Format::Text, false) = (&report.index, common.format, common.quiet) {
+        let all = ALL.len();
+        eprintln!("{} of {all} figures are in {}", report.figures.len(), index.display());
+    }
+    Ok(End::Done)
+}
+
+/// Says on stderr how the work gets on: a line that is written over on a terminal, else a line per tenth.
+struct Watch {
+    quiet: bool,
+    terminal: bool,
+    state: Mutex<Option<Work>>,
+}
+
+struct Work {
+    began: Instant,
+    all: usize,
+    done: usize,
+}
+
+impl Progress for Watch {
+    fn begin(&self, cells: usize) {
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
+        *state = Some(Work { began: Instant::now(), all: cells, done: 0 });
+        if !self.quiet {
+            eprintln!("{cells} cells to measure; finished ones are kept, so an interrupted run goes on where it was");
+        }
+    }
+
+    fn done(&self, case: &str) {
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
+        let Some(work) = state.as_mut().filter(|_| !self.quiet) else { return };
+        work.done += 1;
+        let passed = work.began.elapsed().as_secs_f64();
+        let left = passed / work.done as f64 * (work.all - work.done) as f64;
+        let line = format!("{}/{} cells, about {} left", work.done, work.all, number::duration(left));
+        if self.terminal {
+            eprint!("\r\x1b[K{line} ({case})");
+            if work.done == work.all {
+                eprintln!();
+            }
+        } else if work.done.is_multiple_of(work.all.div_ceil(10)) || work.done == work.all {
+            eprintln!("{line}");
+        }
+    }
+
+    fn stop(&self) -> bool {
+        interrupt::asked()
+    }
+}
