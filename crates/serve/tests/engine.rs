@@ -90,7 +90,7 @@ fn the_record_of_a_run_replays_to_the_same_actions() {
 #[test]
 fn the_log_on_disk_replays_to_the_same_actions() {
     let settings = Settings::default();
-    let deployment = deployment(2, 2, 2, Span::from_nanos(300_000), Slo::Latency(Span::from_millis(3)));
+    let deployment = deployment(2, 2, 3, Span::from_nanos(300_000), Slo::Latency(Span::from_millis(3)));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.jsonl");
     let placement = PlacementFile::new(&PlacementWindows::fixed(deployment.placement.clone()), &deployment.models);
