@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Served against simulated, without models: how far attainment and mean latency are apart on six workloads.
 #
-# usage: crates/serve/benches/fidelity.sh [SECONDS]
+# usage: crates/serve/benches/fidelity.sh [SECONDS [SLO_SCALE]]
 # Sixteen models on eight sleeping devices: light, bursty and overloaded, replicated and in pipelines of four.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 seconds=${1:-20}
+scale=${2:-5.5}
 cargo build --quiet --release -p statmux
 statmux=${CARGO_TARGET_DIR:-target}/release/statmux
 folder=$(mktemp -d)
@@ -26,7 +27,7 @@ files = ["v100-alpaserve-scaled.json"]
 name = "m{i}"
 count = 16
 profile = "bert-1.3b"
-slo = { scale = 5.0 }
+slo = { scale = $scale }
 [workload]
 kind = "gamma"
 rate = $1
