@@ -90,8 +90,12 @@ impl Explanation {
         let end = setting.workload.arrived.last().copied().unwrap_or(Time::ZERO).since(Time::ZERO);
         let part = Span::from_nanos(end.nanos() / parts.max(1) as u64 + 1);
         let fastest = fastest(setting)?;
-        let explain = |model: ModelId| -> Result<Option<ModelMisses>, SimulateError> {
-            let own: Vec<usize> = (0..outcomes.len()).filter(|&i| setting.workload.model[i] == model).collect();
+        let mut rows = vec![Vec::new(); setting.models.len()];
+        for (row, model) in setting.workload.model.iter().enumerate() {
+            rows[model.index()].push(row);
+        }
+        let explain = |(index, own): (usize, Vec<usize>)| -> Result<Option<ModelMisses>, SimulateError> {
+            let model = ModelId::from_index(index);
             let missed: Vec<usize> = (0..own.len()).filter(|&k| !outcomes[own[k]].in_slo()).collect();
             if missed.is_empty() {
                 return Ok(None);
@@ -124,8 +128,7 @@ impl Explanation {
             }
             Ok(Some(misses))
         };
-        let ids: Vec<ModelId> = (0..setting.models.len()).map(|index| ModelId(index as u32)).collect();
-        let explained: Vec<_> = ids.into_par_iter().map(explain).collect();
+        let explained: Vec<_> = rows.into_par_iter().enumerate().map(explain).collect();
         let mut models = Vec::new();
         for misses in explained {
             models.extend(misses?);
