@@ -76,6 +76,17 @@ pub(crate) enum Command {
     Policies,
 }
 
+/// A placement to look at, whole or after a loss.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct PlacementArg {
+    /// The placement file, as written by `statmux plan -o`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) placement: PathBuf,
+    /// Loses these devices from the beginning, and with them the groups that use them
+    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
+    pub(crate) without: Vec<u32>,
+}
+
 /// The scenario that most commands take.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct ScenarioArg {

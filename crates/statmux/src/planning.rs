@@ -1,6 +1,6 @@
 //! What several commands do: plan with a policy, and score a placement on a workload.
 
-use crate::args::Common;
+use crate::args::{Common, PlacementArg};
 use crate::output::UsageError;
 use crate::scenario::{Scenario, TrainedOn};
 use statmux_core::files::{FileError, PlacementFile, ResultsFile};
@@ -93,17 +93,15 @@ fn assumptions(scenario: &Scenario) -> Assumptions {
     }
 }
 
-/// `windows` after the loss of the devices of these numbers: groups that use them serve nobody.
-pub(crate) fn without_devices(
-    scenario: &Scenario,
-    mut windows: PlacementWindows,
-    devices: &[u32],
-) -> Result<PlacementWindows, UsageError> {
-    if let Some(unknown) = devices.iter().find(|&&device| device as usize >= scenario.cluster.len()) {
+/// What the arguments leave of a placement: groups that use a lost device serve nobody. Its scheduling options are
+/// adopted as by [`adopt_placement`].
+pub(crate) fn adopt_what_is_left(scenario: &mut Scenario, args: &PlacementArg) -> anyhow::Result<PlacementWindows> {
+    let mut windows = adopt_placement(scenario, &args.placement)?;
+    if let Some(unknown) = args.without.iter().find(|&&device| device as usize >= scenario.cluster.len()) {
         let last = scenario.cluster.len() - 1;
-        return Err(UsageError(format!("--without {unknown}: the cluster has devices 0 to {last}")));
+        return Err(UsageError(format!("--without {unknown}: the cluster has devices 0 to {last}")).into());
     }
-    let devices: Vec<DeviceId> = devices.iter().copied().map(DeviceId).collect();
+    let devices: Vec<DeviceId> = args.without.iter().copied().map(DeviceId).collect();
     for window in &mut windows.0 {
         window.placement = without(&window.placement, &devices);
     }

@@ -1,8 +1,8 @@
 //! `statmux explain`: which models miss, when and why; what would have helped; what a lost device would cost.
 
-use crate::args::{Common, ScenarioArg};
+use crate::args::{Common, PlacementArg, ScenarioArg};
 use crate::output::{End, UsageError, print};
-use crate::planning::{adopt_placement, without_devices};
+use crate::planning::adopt_what_is_left;
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
@@ -11,19 +11,14 @@ use statmux_plan::explain::{Cause, Change, Explanation, Remedy, Setting, losses,
 use statmux_report::number;
 use statmux_report::sparkline::{Glyphs, sparkline};
 use statmux_report::table::{Cell, Column, Table};
-use std::path::PathBuf;
 
 /// Arguments of `statmux explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     scenario: ScenarioArg,
-    /// The placement file, as written by `statmux plan -o`
-    #[arg(long, value_name = "FILE")]
-    placement: PathBuf,
-    /// Explains the placement as it is after the loss of these devices
-    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
-    without: Vec<u32>,
+    #[command(flatten)]
+    placement: PlacementArg,
 }
 
 /// Columns of the pictures of misses over time.
@@ -85,11 +80,10 @@ struct LossResult {
 
 pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
     let mut scenario = Scenario::load(&args.scenario, common)?;
-    let windows = adopt_placement(&mut scenario, &args.placement)?;
-    let windows = without_devices(&scenario, windows, &args.without)?;
+    let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
     let [window] = windows.0.as_slice() else {
         let what = "explain looks at one placement at a time, and this file has several windows";
-        return Err(UsageError(format!("{}: {what}", args.placement.display())).into());
+        return Err(UsageError(format!("{}: {what}", args.placement.placement.display())).into());
     };
     let setting = Setting {
         cluster: &scenario.cluster,

@@ -1,9 +1,9 @@
 //! `statmux simulate`: one placement, one workload, what happens.
 
-use crate::args::{Common, ScenarioArg};
+use crate::args::{Common, PlacementArg, ScenarioArg};
 use crate::commands::tables::{groups_table, models_table, summary_table};
 use crate::output::{End, print};
-use crate::planning::{adopt_placement, score, without_devices};
+use crate::planning::{adopt_what_is_left, score};
 use crate::scenario::Scenario;
 use clap::Args;
 use statmux_workload::requests::write_results;
@@ -14,12 +14,8 @@ use std::path::PathBuf;
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     scenario: ScenarioArg,
-    /// The placement file, as written by `statmux plan -o`
-    #[arg(long, value_name = "FILE")]
-    placement: PathBuf,
-    /// Loses these devices from the beginning, and with them the groups that use them
-    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
-    without: Vec<u32>,
+    #[command(flatten)]
+    placement: PlacementArg,
     /// Writes what became of each request (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
@@ -27,8 +23,7 @@ pub(crate) struct SimulateArgs {
 
 pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     let mut scenario = Scenario::load(&args.scenario, common)?;
-    let windows = adopt_placement(&mut scenario, &args.placement)?;
-    let windows = without_devices(&scenario, windows, &args.without)?;
+    let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
     let (run, results) = score(&scenario, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
