@@ -1,8 +1,9 @@
 //! Measures a backend into a profile: stage times and memory by configuration, batch size and length.
 //!
-//! Each point of the grid is run alone on an otherwise idle pipeline: some runs to warm up, then as many as asked
-//! for, of which the median counts and the spread is kept. Every finished point goes into a *journal*, so that a
-//! measurement that was interrupted goes on where it stopped.
+//! Each point of the grid is first run alone on an otherwise idle pipeline, which warms it up and shows what memory a
+//! batch takes; then as often as asked for with all stages at work, of which the median counts and the spread is kept.
+//! Stages that share a machine slow each other down, and in service it is the busy pipeline that decides what is late.
+//! Every finished point goes into a *journal*, so that a measurement that was interrupted goes on where it stopped.
 
 mod journal;
 mod pipeline;
@@ -31,7 +32,7 @@ pub struct MeasureSettings {
     pub lengths: Vec<u32>,
     /// Tokens that decoders generate.
     pub output_tokens: u32,
-    /// Runs that do not count.
+    /// Runs that do not count; there is always one.
     pub warm_up: u32,
     /// Runs that count.
     pub repeats: u32,
@@ -152,19 +153,23 @@ fn measure_point(
         }),
     };
     let inputs = vec![input; point.batch as usize];
-    Pipeline::with(backend, model, point.config(), |pipeline| {
-        let weights = pipeline.memory();
+    let stages = point.pp as usize;
+    let start = |_| backend.start(model, inputs.clone());
+    Pipeline::with(backend, &[model], point.config(), |pipeline| {
+        let weights = pipeline.memory().to_vec();
+        let alone = pipeline.run(settings.warm_up.max(1) as usize, 1, start)?;
         let mut peak = weights.clone();
-        let mut runs: Vec<Vec<f64>> = Vec::with_capacity(settings.repeats as usize);
-        for run in 0..settings.warm_up + settings.repeats.max(1) {
-            let ran = pipeline.run(backend.start(model, inputs.clone())?)?;
+        for ran in &alone {
             peak.iter_mut().zip(&ran.memory).for_each(|(peak, &now)| *peak = (*peak).max(now));
-            if run >= settings.warm_up {
-                runs.push(ran.seconds);
-            }
         }
-        let stages = 0..point.pp as usize;
-        let by_stage: Vec<Vec<f64>> = stages.map(|stage| runs.iter().map(|run| run[stage]).collect()).collect();
+        // A batch more than there are stages, so that the slowest never waits; while the first batches come in and the
+        // last ones go, some stages have nothing to do.
+        let repeats = settings.repeats.max(1) as usize;
+        let mut runs = pipeline.run(repeats + 2 * (stages - 1), if stages == 1 { 1 } else { stages + 1 }, start)?;
+        runs.drain(..stages - 1);
+        runs.truncate(repeats);
+        let times = |stage: usize| runs.iter().map(|ran| ran.seconds[stage]).collect();
+        let by_stage: Vec<Vec<f64>> = (0..stages).map(times).collect();
         Ok(Measurement {
             point: point.clone(),
             stage_seconds: by_stage.iter().map(|times| quantile(times, 0.5)).collect(),
@@ -216,10 +221,10 @@ fn provenance(settings: &MeasureSettings, found: &[Measurement]) -> String {
     let worst = found.iter().flat_map(|m| &m.stage_spread).copied().fold(0.0, f64::max);
     let lengths: Vec<String> = settings.lengths.iter().map(u32::to_string).collect();
     format!(
-        "measured: medians of {} runs after {} to warm up, {} tokens in, {} tokens out for decoders; largest spread \
+        "measured: medians of {} runs with all stages at work, after {} alone, {} tokens in, {} tokens out for decoders; largest spread \
          (quartile distance over median) {:.1} %",
         settings.repeats,
-        settings.warm_up,
+        settings.warm_up.max(1),
         lengths.join(" or "),
         settings.output_tokens,
         100.0 * worst
