@@ -40,16 +40,17 @@ struct Compared {
 
 /// What takes a search, or several seeds.
 struct Again {
-    /// The same policy run by us, on the published arrivals.
-    planned: f64,
-    /// The same with stages derived layer by layer.
+    /// The same policy run by us on the published arrivals, with stages derived layer by layer.
     layered: Measured,
+    /// The same with scaled stages, of a sample.
+    scaled: Option<f64>,
     /// The published placement on arrivals of other seeds.
     fresh: Vec<f64>,
 }
 
-/// In a quick run, one row in so many of each family and policy is planned again.
-const QUICK_STEP: usize = 19;
+/// One row in so many of each family and policy is the sample: in a quick run only it is planned again, in a full one
+/// it is planned with scaled stages as well.
+const SAMPLE_STEP: usize = 19;
 
 fn setting(row: &Row, lab: &Lab) -> Result<Setting, FiguresError> {
     let missing = || FiguresError::Embedded(format!("row {} has no synthetic arrivals", row.row_id));
@@ -88,27 +89,34 @@ pub(super) fn planned(row: &Row, lab: &Lab) -> Result<Case, FiguresError> {
     Ok(Case::planned(format!("row{}-planned-layered", row.row_id), setting.to_toml()))
 }
 
-/// Our plans with scaled and with derived stages, and then the published placement on fresh arrivals.
-fn again(row: &Row, lab: &Lab) -> Result<Vec<Case>, FiguresError> {
+/// Our plan with derived stages, the published placement on fresh arrivals, and our plan with scaled stages if that is
+/// wanted.
+fn again(row: &Row, lab: &Lab, scaled: bool) -> Result<Vec<Case>, FiguresError> {
     let [_, layered] = placed(row, lab)?;
-    let planned = setting(row, lab)?;
-    let derived = Setting { profile: V100_LAYERS.to_owned(), ..planned.clone() };
+    let setting = setting(row, lab)?;
+    let derived = Setting { profile: V100_LAYERS.to_owned(), ..setting.clone() };
     let name = |what: &str| format!("row{}-{what}", row.row_id);
-    let mut cases = vec![Case::planned(name("planned"), planned.to_toml()), self::planned(row, lab)?];
+    let mut cases = vec![planned(row, lab)?];
     let (rate, cv) = (row.total_rate.unwrap_or_default(), row.cv.unwrap_or_default());
     let workload = gamma(rate, cv, 200.0, POWER_LAW);
-    for seed in 0..lab.either(2, 5) {
+    for seed in 0..fresh_seeds(lab) {
         let setting =
             Setting { seed, workload: workload.clone(), train: None, planner: String::new(), ..derived.clone() };
         let scenario = setting.to_toml();
         cases.push(Case { name: name(&format!("fresh{seed}")), scenario, ..layered.clone() });
     }
+    if scaled {
+        cases.push(Case::planned(name("planned"), setting.to_toml()));
+    }
     Ok(cases)
+}
+
+fn fresh_seeds(lab: &Lab) -> u64 {
+    lab.either(2, 5)
 }
 
 fn compare(lab: &Lab, wanted: impl Fn(&Row) -> bool) -> Result<Vec<Compared>, FiguresError> {
     let rows: Vec<Row> = rows()?.into_iter().filter(|row| row.workload == "gamma" && wanted(row)).collect();
-    let step = lab.either(QUICK_STEP, 1);
     let mut cases = Vec::new();
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for row in &rows {
@@ -116,8 +124,9 @@ fn compare(lab: &Lab, wanted: impl Fn(&Row) -> bool) -> Result<Vec<Compared>, Fi
         let nth = seen.entry((&row.family, &row.policy)).or_default();
         *nth += 1;
         // Searches for very many devices take minutes.
-        if nth.is_multiple_of(step) && (!lab.quick() || row.num_devices <= 64) {
-            of_row.extend(again(row, lab)?);
+        let sampled = nth.is_multiple_of(SAMPLE_STEP) && (!lab.quick() || row.num_devices <= 64);
+        if sampled || !lab.quick() {
+            of_row.extend(again(row, lab, sampled)?);
         }
         cases.push(of_row);
     }
@@ -126,9 +135,9 @@ fn compare(lab: &Lab, wanted: impl Fn(&Row) -> bool) -> Result<Vec<Compared>, Fi
         let mut next = || measured.next().expect("as many as cases");
         let (placed, layered) = (next().attainment, next().attainment);
         let again = (cases.len() > 2).then(|| Again {
-            planned: next().attainment,
             layered: next(),
-            fresh: (4..cases.len()).map(|_| next().attainment).collect(),
+            fresh: (0..fresh_seeds(lab)).map(|_| next().attainment).collect(),
+            scaled: (cases.len() > 3 + fresh_seeds(lab) as usize).then(|| next().attainment),
         });
         Compared { row, placed, layered, again }
     });
@@ -161,11 +170,11 @@ fn layered_of(c: &Compared) -> Option<f64> {
     Some(c.layered)
 }
 
-fn planned_of(c: &Compared) -> Option<f64> {
-    c.again.as_ref().map(|again| again.planned)
+fn scaled_of(c: &Compared) -> Option<f64> {
+    c.again.as_ref()?.scaled
 }
 
-fn planned_layered_of(c: &Compared) -> Option<f64> {
+fn planned_of(c: &Compared) -> Option<f64> {
     c.again.as_ref().map(|again| again.layered.attainment)
 }
 
@@ -234,8 +243,8 @@ fn scatter(lab: &Lab) -> Result<Artwork, FiguresError> {
             Cell::percent(c.row.attainment),
             Cell::percent(c.placed),
             Cell::percent(c.layered),
+            maybe(scaled_of(c)),
             maybe(planned_of(c)),
-            maybe(planned_layered_of(c)),
             maybe(fresh_of(c)),
             maybe(c.again.as_ref().map(|again| again.fresh.iter().copied().fold(1.0, f64::min))),
             maybe(c.again.as_ref().map(|again| again.fresh.iter().copied().fold(0.0, f64::max))),
@@ -250,13 +259,13 @@ fn scatter(lab: &Lab) -> Result<Artwork, FiguresError> {
         off(layered_of),
         off(placed_of),
         compared.iter().filter(|c| c.again.is_some()).count(),
-        off(planned_layered_of),
         off(planned_of),
+        off(scaled_of),
     );
     let title = format!("Published results against ours{}", lab.either(" (quick: only a sample planned again)", ""));
     let panels = vec![
         panel("(a) the published placement, our simulator", layered_of),
-        panel("(b) the same policy, our run", planned_layered_of),
+        panel("(b) the same policy, our run", planned_of),
     ];
     Ok(Artwork::panels(title, 2, panels, table).saying(message).noting(NOTE))
 }
@@ -287,7 +296,7 @@ fn families(lab: &Lab) -> Result<Artwork, FiguresError> {
         let above =
             |value: fn(&Compared) -> Option<f64>| mean(of.iter().filter_map(|c| Some(value(c)? - c.row.attainment)));
         let strict = *policy == "SR" || policy.starts_with("AlpaServe");
-        let (scaled, derived) = ([off(placed_of), off(planned_of)], [off(layered_of), off(planned_layered_of)]);
+        let (scaled, derived) = ([off(placed_of), off(scaled_of)], [off(layered_of), off(planned_of)]);
         for (missed, [placed, planned]) in [(&mut missed, scaled), (&mut missed_derived, derived)] {
             if strict && (placed > 0.03 || planned > 0.04) {
                 missed.push(format!("{policy} in {family}"));
@@ -308,7 +317,7 @@ fn families(lab: &Lab) -> Result<Artwork, FiguresError> {
             points(scaled[0]),
             Cell::count(again.len() as u64),
             planned(derived[1]),
-            planned(above(planned_layered_of)),
+            planned(above(planned_of)),
             planned(scaled[1]),
             planned(off(fresh_of)),
             planned(mean(again.iter().map(spread))),
