@@ -6,7 +6,7 @@
 use crate::clock::Clock;
 use crate::engine::Deployment;
 use statmux_core::backend::{
-    Backend, BackendError, Finish, Generate, Input, ModelCard, Output, Stage, StagePlan, Step, Task, Text,
+    Backend, BackendError, ChatMessage, Finish, Generate, Input, ModelCard, Output, Stage, StagePlan, Step, Task, Text,
 };
 use statmux_core::{Bytes, ModelId, Span};
 use statmux_sched::{StageTimes, TimesError};
@@ -220,5 +220,9 @@ impl Text for BytesText {
     fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
         let bytes: Vec<u8> = tokens.iter().map(|&token| u8::try_from(token).unwrap_or(b'?')).collect();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn chat(&self, _messages: &[ChatMessage]) -> Result<Option<Vec<u32>>, BackendError> {
+        Ok(None)
     }
 }
