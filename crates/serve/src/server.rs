@@ -2,7 +2,7 @@
 
 use crate::engine::{Deployment, Engine, EngineSettings, StartError};
 use crate::gateway::Gateway;
-use crate::http::listen::{TlsError, serve, tls};
+use crate::http::listen::{TlsError, room_for, serve, tls};
 use crate::http::{Front, HttpSettings};
 use statmux_core::backend::Backend;
 use statmux_sched::EventLog;
@@ -58,7 +58,7 @@ pub enum ServeError {
     #[error(transparent)]
     Engine(#[from] StartError),
     /// TLS could not be set up.
-    #[error(transparent)]
+    #[error("the TLS certificate {0}")]
     Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
@@ -94,8 +94,8 @@ impl Server {
         deployment: Deployment,
         settings: ServerSettings,
     ) -> Result<Self, ServeError> {
-        raise_file_limit();
-        let ServerSettings { address, engine, http, tls: pair, workers } = settings;
+        let ServerSettings { address, engine, mut http, tls: pair, workers } = settings;
+        http.connections = room_for(http.connections);
         let acceptor = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?;
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(workers.max(1)).thread_name("http").enable_all();
@@ -163,18 +163,4 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(4096)
-}
-
-/// Connections are files; allows as many as the system lets this process have.
-fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-            && soft < hard
-        {
-            // A refusal means fewer connections, which accepting copes with.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
-    }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// How long connections may take to close once all requests are answered.
@@ -27,18 +27,15 @@ const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length:
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file is not what it should be.
-    #[error("cannot read {what}")]
-    Pem {
-        /// Which.
-        what: &'static str,
-        /// Why.
-        #[source]
-        cause: tokio_rustls::rustls::pki_types::pem::Error,
-    },
+    /// The certificates cannot be read, or there are none.
+    #[error("holds no certificate chain in PEM form: {0}")]
+    Certificates(pem::Error),
+    /// The key cannot be read.
+    #[error("holds no private key in PEM form: {0}")]
+    Key(pem::Error),
     /// Certificate and key do not fit.
-    #[error("cannot use the certificate and its key")]
-    Pair(#[source] tokio_rustls::rustls::Error),
+    #[error("cannot be used with its key: {0}")]
+    Pair(tokio_rustls::rustls::Error),
 }
 
 /// TLS with the certificates and the key in the given PEM texts.
@@ -47,12 +44,37 @@ pub enum TlsError {
 /// If they cannot be read, or do not belong together.
 pub fn tls(certificates: &[u8], key: &[u8]) -> Result<TlsAcceptor, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
-    let chain = chain.map_err(|cause| TlsError::Pem { what: "the certificate", cause })?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|cause| TlsError::Pem { what: "the key", cause })?;
+    let chain = chain.map_err(TlsError::Certificates)?;
+    if chain.is_empty() {
+        return Err(TlsError::Certificates(pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
     let mut config =
         ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Files that a server needs beside its connections: the listener, the event log, weights that are being loaded.
+const OTHER_FILES: u64 = 128;
+
+/// Connections are files: lets this process have as many as the system allows it, and says how many connections of
+/// `asked` that is room for.
+pub(crate) fn room_for(asked: usize) -> usize {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return asked };
+        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        let files = if raised { hard } else { soft };
+        let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(1)).unwrap_or(usize::MAX);
+        if room < asked {
+            tracing::warn!(asked, room, "fewer connections than asked for: the system limits open files (ulimit -n)");
+        }
+        asked.min(room)
+    }
+    #[cfg(not(unix))]
+    asked
 }
 
 /// Serves `front` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
