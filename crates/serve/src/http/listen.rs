@@ -1,10 +1,9 @@
 //! Connections: accepted, limited, encrypted, and closed when the server stops.
 
-use crate::http::{Front, router};
-use axum::Router;
+use crate::site::Site;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower::ServiceExt;
 
 /// How long connections may take to close once all requests are answered.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -77,12 +77,18 @@ pub(crate) fn room_for(asked: usize) -> usize {
     asked
 }
 
-/// Serves `front` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
+/// Serves `site` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
 /// the drain limit), and closes all connections.
-pub async fn serve(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAcceptor>, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    tls: Option<TlsAcceptor>,
+    stop: impl Future<Output = ()>,
+) {
     let (closing, closed) = watch::channel(false);
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&front), tls, closed));
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&site), tls, closed));
     stop.await;
+    let front = site.front();
     front.gateway.drain();
     let limit = Instant::now() + front.settings.drain_limit;
     while front.gateway.inside() > 0 && Instant::now() < limit {
@@ -104,9 +110,9 @@ async fn told(closed: &mut watch::Receiver<bool>) {
     let _ = closed.wait_for(|&closed| closed).await;
 }
 
-async fn accept(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
-    let router = router(Arc::clone(&front));
-    let room = Arc::new(Semaphore::new(front.settings.connections));
+async fn accept(listener: TcpListener, site: Arc<Site>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(site.front().settings.connections));
+    let open = site.front().gateway.statistics().connections.clone();
     let mut over = closed.clone();
     loop {
         let accepted = tokio::select! {
@@ -130,11 +136,10 @@ async fn accept(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAccepto
             let _ = socket.shutdown().await;
             continue;
         };
-        let (front, router, tls, closed) = (Arc::clone(&front), router.clone(), tls.clone(), closed.clone());
+        let (site, open, tls, closed) = (Arc::clone(&site), open.clone(), tls.clone(), closed.clone());
         tokio::spawn(async move {
-            let open = front.gateway.statistics().connections.clone();
             open.inc();
-            welcome(socket, &front, router, tls, closed).await;
+            welcome(socket, site, tls, closed).await;
             open.dec();
             drop(permit);
         });
@@ -146,34 +151,28 @@ fn concerns_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn welcome(
-    socket: TcpStream,
-    front: &Front,
-    router: Router,
-    tls: Option<TlsAcceptor>,
-    closed: watch::Receiver<bool>,
-) {
+async fn welcome(socket: TcpStream, site: Arc<Site>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
     // Answers are small and wanted at once; a refusal costs latency only.
     let _ = socket.set_nodelay(true);
     match tls {
-        None => converse(socket, front, router, closed).await,
-        Some(tls) => match timeout(front.settings.head_timeout, tls.accept(socket)).await {
-            Ok(Ok(socket)) => converse(socket, front, router, closed).await,
+        None => converse(socket, site, closed).await,
+        Some(tls) => match timeout(site.front().settings.head_timeout, tls.accept(socket)).await {
+            Ok(Ok(socket)) => converse(socket, site, closed).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn converse<S>(socket: S, front: &Front, router: Router, mut closed: watch::Receiver<bool>)
+async fn converse<S>(socket: S, site: Arc<Site>, mut closed: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(front.settings.head_timeout)
+        .header_read_timeout(site.front().settings.head_timeout)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), service_fn(move |request| site.router().oneshot(request)));
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
