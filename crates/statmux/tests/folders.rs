@@ -93,6 +93,11 @@ fn weights_of_the_wrong_shape_take_their_group_out_and_the_others_serve() {
     assert_eq!(chat(&server, "good", "user").0, 200);
     let (status, answer) = chat(&server, "other", "user");
     assert_eq!((status, &answer["error"]["reason"]), (503, &"no_replica".into()));
+    // A placement of nothing else cannot be started: the one before serves again.
+    let alone = r#"{"version": 1, "windows": [{"groups": [{"op": 1, "pp": 1, "models": ["other"]}]}]}"#;
+    let (status, answer) = server.ask("PUT", "/admin/placement", "", alone);
+    assert_eq!(status, 500, "{answer}");
+    assert!(answer.contains("the one before serves again") && answer.contains("[48, 32]"), "{answer}");
     assert_eq!(chat(&server, "good", "user").0, 200);
     assert_eq!(server.terminate(), Some(0));
 }
