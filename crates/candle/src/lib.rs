@@ -8,6 +8,7 @@
 
 mod backend;
 mod cache;
+mod chat;
 mod device;
 mod flow;
 mod kernels;

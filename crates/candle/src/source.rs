@@ -1,5 +1,6 @@
 //! What to load: a directory in Hugging Face's layout, or a preset.
 
+use crate::chat::ChatFiles;
 use crate::models::{Config, ConfigError, StopTokens};
 use crate::preset::{preset, preset_names};
 use crate::tokenizer::{FallbackTokens, FileTokenizer};
@@ -14,7 +15,8 @@ use std::sync::Arc;
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelSource {
-    /// A directory with `config.json`, `model.safetensors` (or its index and parts) and perhaps `tokenizer.json`.
+    /// A directory with `config.json`, `model.safetensors` (or its index and parts) and perhaps `tokenizer.json` and a
+    /// chat template.
     Directory(PathBuf),
     /// A published shape with weights drawn from a seed.
     Preset {
@@ -48,6 +50,8 @@ pub enum SourceError {
     Weights(#[from] WeightsError),
     #[error("cannot use {}: {reason}", .path.display())]
     Tokenizer { path: PathBuf, reason: String },
+    #[error("cannot use the chat template of {}: {reason}", .path.display())]
+    Template { path: PathBuf, reason: String },
 }
 
 /// How an encoder's token vectors become one.
@@ -103,16 +107,20 @@ fn open_directory(directory: &Path) -> Result<OpenedModel, SourceError> {
     let text = std::fs::read_to_string(&path).map_err(|cause| SourceError::Io { path: path.clone(), cause })?;
     let config = Config::from_json(&text).map_err(|cause| SourceError::Config { path, cause })?;
     let path = directory.join("tokenizer.json");
-    let text: Option<Arc<dyn Text>> = if path.is_file() {
-        let tokenizer = FileTokenizer::open(&path);
-        Some(Arc::new(tokenizer.map_err(|reason| SourceError::Tokenizer { path, reason })?))
+    let (text, end): (Option<Arc<dyn Text>>, _) = if path.is_file() {
+        let tokenizer = FileTokenizer::open(&path).map_err(|reason| SourceError::Tokenizer { path, reason })?;
+        let chat = ChatFiles::read(directory)?;
+        let end = chat.end_of_text().and_then(|text| tokenizer.token(text));
+        (Some(Arc::new(tokenizer.with_template(chat.template()?))), end)
     } else {
-        None
+        (None, None)
     };
     let pooling: PoolingFile = optional(&directory.join("1_Pooling").join("config.json"))?;
     let generation: GenerationFile = optional(&directory.join("generation_config.json"))?;
     let mut stop_tokens = config.stop_tokens();
     stop_tokens.extend(generation.eos_token_id.tokens());
+    // Where the tokenizer names another than the configuration, it is the one that ends a turn.
+    stop_tokens.extend(end);
     Ok(OpenedModel {
         weights: Box::new(Files::open(directory)?),
         text,
@@ -137,7 +145,7 @@ struct GenerationFile {
 }
 
 /// Reads a JSON file if there is one.
-fn optional<T: Default + for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SourceError> {
+pub(crate) fn optional<T: Default + for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SourceError> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|error| SourceError::Config { path: path.to_owned(), cause: error.into() }),

@@ -1,11 +1,15 @@
 //! Text to tokens and back.
 
-use statmux_core::backend::{BackendError, Text};
+use crate::chat::ChatTemplate;
+use statmux_core::backend::{BackendError, ChatMessage, Text};
 use std::path::Path;
 use tokenizers::Tokenizer;
 
-/// A `tokenizer.json`.
-pub(crate) struct FileTokenizer(Tokenizer);
+/// A `tokenizer.json`, and the template of conversations that goes with it.
+pub(crate) struct FileTokenizer {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+}
 
 impl FileTokenizer {
     /// Reads the file; the reason as text if it cannot be used.
@@ -15,18 +19,38 @@ impl FileTokenizer {
         // are too long are refused rather than cut.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
-        Ok(Self(tokenizer))
+        Ok(Self { tokenizer, template: None })
+    }
+
+    /// The same with a template of conversations.
+    pub(crate) fn with_template(self, template: Option<ChatTemplate>) -> Self {
+        Self { template, ..self }
+    }
+
+    /// The token that is written `text`.
+    pub(crate) fn token(&self, text: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(text)
+    }
+
+    fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>, BackendError> {
+        let encoding = self.tokenizer.encode(text, special).map_err(|error| refused(&*error))?;
+        Ok(encoding.get_ids().to_vec())
     }
 }
 
 impl Text for FileTokenizer {
     fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
-        let encoding = self.0.encode(text, true).map_err(|error| refused(&*error))?;
-        Ok(encoding.get_ids().to_vec())
+        self.tokens(text, true)
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
-        self.0.decode(tokens, true).map_err(|error| refused(&*error))
+        self.tokenizer.decode(tokens, true).map_err(|error| refused(&*error))
+    }
+
+    fn chat(&self, messages: &[ChatMessage]) -> Result<Option<Vec<u32>>, BackendError> {
+        let Some(template) = &self.template else { return Ok(None) };
+        // Templates begin with the special tokens that the model wants.
+        self.tokens(&template.render(messages)?, false).map(Some)
     }
 }
 
@@ -68,6 +92,10 @@ impl Text for FallbackTokens {
             }
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn chat(&self, _messages: &[ChatMessage]) -> Result<Option<Vec<u32>>, BackendError> {
+        Ok(None)
     }
 }
 

@@ -192,6 +192,19 @@ pub trait Text: Send + Sync {
 
     /// The text of `tokens`, special tokens left out; bytes that are no whole character yet become U+FFFD.
     fn decode(&self, tokens: &[u32]) -> Result<String, BackendError>;
+
+    /// The tokens of the prompt that asks for the turn after `messages`, in the form that the model was trained on;
+    /// `None` for models without one.
+    fn chat(&self, messages: &[ChatMessage]) -> Result<Option<Vec<u32>>, BackendError>;
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// Who speaks: `system`, `user`, `assistant`, or what else the model knows.
+    pub role: String,
+    /// What is said.
+    pub content: String,
 }
 
 /// Who is to blame for a [`BackendError`], and so what to do about it.

@@ -3,6 +3,7 @@
 use crate::board::Board;
 use crate::clock::{Clock, sharpen_timers};
 use crate::driver::drive;
+use crate::event_log::Line;
 use crate::gateway::{Check, Gateway, ServedModel};
 use crate::group::supervisor::{Notice, Supervision, Supervisor};
 use crate::ledger::{Ledger, Message};
@@ -10,7 +11,6 @@ use crate::statistics::Statistics;
 use statmux_core::backend::{Backend, BackendError};
 use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
-use statmux_sched::log::Entry;
 use statmux_sched::{AnyDiscipline, EventLog, Machine, Scheduler, Settings, StageTimes, TimesError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -53,7 +53,7 @@ pub enum Record {
     /// Everything, until the engine stops; memory grows with every request.
     Memory,
     /// Everything, sent elsewhere as it happens, such as to an [`event log`](crate::event_log::LogWriter).
-    Sent(Sender<Entry>),
+    Sent(Sender<Line>),
 }
 
 impl Default for EngineSettings {
@@ -118,6 +118,16 @@ impl Engine {
         deployment: Deployment,
         settings: EngineSettings,
     ) -> Result<Self, StartError> {
+        Self::start_after(None, backend, deployment, settings)
+    }
+
+    /// The same, with counts that go on from those of an engine that served the same models before.
+    pub(crate) fn start_after<B: Backend + 'static>(
+        former: Option<&Statistics>,
+        backend: Arc<B>,
+        deployment: Deployment,
+        settings: EngineSettings,
+    ) -> Result<Self, StartError> {
         let Deployment { cluster, models, placement } = deployment;
         let max_batch = settings.scheduler.max_batch;
         placement.check(&cluster, &models, max_batch)?;
@@ -126,7 +136,11 @@ impl Engine {
         let clock = Clock::start();
         let board = Arc::new(Board::new(placement.groups.iter().map(|g| g.config.pp as usize), models.len()));
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-        let statistics = Arc::new(Statistics::new(&names, placement.groups.clone(), Arc::clone(&board)));
+        let groups = placement.groups.clone();
+        let statistics = Arc::new(match former {
+            None => Statistics::new(&names, groups, Arc::clone(&board)),
+            Some(former) => former.succeeded(groups, Arc::clone(&board)),
+        });
         let inside = Arc::new(AtomicUsize::new(0));
         // Each request sends at most two messages; stages send few, and may wait.
         let (driver, inbox) = sync_channel(2 * settings.concurrency + 1024);
@@ -151,7 +165,7 @@ impl Engine {
                 }
                 Record::Sent(entries) => {
                     // Whoever receives them may have failed to write; serving goes on.
-                    let mut note = |entry| drop(entries.send(entry));
+                    let mut note = |entry| drop(entries.send(Line::Entry(entry)));
                     drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
                 }
             }
@@ -181,6 +195,7 @@ impl Engine {
             inside,
             concurrency: settings.concurrency,
             draining: AtomicBool::new(false),
+            replacing: AtomicBool::new(false),
             next_id: AtomicU64::new(0),
         };
         let engine = Self { gateway: Arc::new(gateway), driver, supervisor: notices, driver_thread, supervisor_thread };

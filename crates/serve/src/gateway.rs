@@ -64,6 +64,8 @@ pub struct Gateway {
     pub(crate) inside: Arc<AtomicUsize>,
     pub(crate) concurrency: usize,
     pub(crate) draining: AtomicBool,
+    /// Whether another gateway is about to take the place of this one.
+    pub(crate) replacing: AtomicBool,
     pub(crate) next_id: AtomicU64,
 }
 
@@ -137,6 +139,9 @@ impl Gateway {
         if self.draining.load(Relaxed) {
             return refuse(Cause::Draining);
         }
+        if self.replacing.load(Relaxed) {
+            return refuse(Cause::Replacing);
+        }
         if let Err(error) = (self.check)(model, input.clone()) {
             return refuse(Cause::Backend(Arc::new(error)));
         }
@@ -205,9 +210,14 @@ impl Gateway {
         }
     }
 
+    /// Takes in nothing more, because another gateway will.
+    pub(crate) fn give_way(&self) {
+        self.replacing.store(true, Relaxed);
+    }
+
     /// Whether nothing more is taken in.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        self.draining.load(Relaxed) || self.replacing.load(Relaxed)
     }
 }
 

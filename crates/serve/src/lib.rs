@@ -24,6 +24,7 @@ pub mod measure;
 pub mod replay;
 pub mod request;
 pub mod server;
+mod site;
 pub mod sleep;
 pub mod statistics;
 

@@ -90,6 +90,9 @@ pub enum Cause {
     /// The server takes in nothing more.
     #[error("the server is shutting down")]
     Draining,
+    /// Another placement is about to take the place of this one.
+    #[error("the server is changing its placement")]
+    Replacing,
     /// As many requests as allowed are inside already.
     #[error("too many requests are being served")]
     Overloaded,
@@ -115,6 +118,7 @@ impl Cause {
             Self::GroupLost => "group_lost",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",
+            Self::Replacing => "replacing",
             Self::Overloaded => "overloaded",
             Self::Backend(error) => match error.fault() {
                 Fault::Request => "bad_input",

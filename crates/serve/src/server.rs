@@ -2,8 +2,9 @@
 
 use crate::engine::{Deployment, Engine, EngineSettings, StartError};
 use crate::gateway::Gateway;
-use crate::http::listen::{TlsError, serve, tls};
-use crate::http::{Front, HttpSettings};
+use crate::http::HttpSettings;
+use crate::http::listen::{TlsError, room_for, serve, tls};
+use crate::site::{Ground, Site, Starter};
 use statmux_core::backend::Backend;
 use statmux_sched::EventLog;
 use std::io;
@@ -58,7 +59,7 @@ pub enum ServeError {
     #[error(transparent)]
     Engine(#[from] StartError),
     /// TLS could not be set up.
-    #[error(transparent)]
+    #[error("the TLS certificate {0}")]
     Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
@@ -78,7 +79,7 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    engine: Engine,
+    site: Arc<Site>,
     runtime: Runtime,
     stop: oneshot::Sender<()>,
     front: JoinHandle<()>,
@@ -94,8 +95,8 @@ impl Server {
         deployment: Deployment,
         settings: ServerSettings,
     ) -> Result<Self, ServeError> {
-        raise_file_limit();
-        let ServerSettings { address, engine, http, tls: pair, workers } = settings;
+        let ServerSettings { address, engine, mut http, tls: pair, workers } = settings;
+        http.connections = room_for(http.connections);
         let acceptor = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?;
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(workers.max(1)).thread_name("http").enable_all();
@@ -103,15 +104,22 @@ impl Server {
         let listen = |cause| ServeError::Listen { address, cause };
         let listener = runtime.block_on(async { bind(address) }).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let engine = Engine::start(backend, deployment, engine)?;
-        let front = Front::new(Arc::clone(engine.gateway()), http);
+        let Deployment { cluster, models, placement } = deployment;
+        let start: Starter = {
+            let (cluster, models, engine) = (cluster.clone(), models.clone(), engine.clone());
+            Box::new(move |placement, former| {
+                let deployment = Deployment { cluster: cluster.clone(), models: models.clone(), placement };
+                Engine::start_after(former, Arc::clone(&backend), deployment, engine.clone())
+            })
+        };
+        let site = Site::open(Ground { cluster, models, settings: engine, start }, placement, http)?;
         let (stop, stopped) = oneshot::channel();
         let until = async move {
             let _ = stopped.await;
         };
-        let front = runtime.spawn(serve(listener, front, acceptor, until));
+        let front = runtime.spawn(serve(listener, Arc::clone(&site), acceptor, until));
         tracing::info!(%address, "serving");
-        Ok(Self { address, engine, runtime, stop, front })
+        Ok(Self { address, site, runtime, stop, front })
     }
 
     /// Where it listens.
@@ -119,19 +127,20 @@ impl Server {
         self.address
     }
 
-    /// The way in without HTTP.
-    pub fn gateway(&self) -> &Arc<Gateway> {
-        self.engine.gateway()
+    /// The way in without HTTP, until the placement is replaced.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.site.gateway()
     }
 
-    /// Drains and stops. Returns the record of events (empty unless kept in memory).
+    /// Drains and stops. Returns the record of events since the placement was last replaced (empty unless kept in
+    /// memory).
     pub fn stop(self) -> EventLog {
-        let Self { engine, runtime, stop, front, .. } = self;
+        let Self { site, runtime, stop, front, .. } = self;
         let _ = stop.send(());
         // It ends within the drain limit; a panic of a connection is not ours.
         let _ = runtime.block_on(front);
         runtime.shutdown_background();
-        engine.stop()
+        site.close()
     }
 
     /// Serves until the process is told to end (interrupt or termination), then drains and stops.
@@ -163,18 +172,4 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(4096)
-}
-
-/// Connections are files; allows as many as the system lets this process have.
-fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-            && soft < hard
-        {
-            // A refusal means fewer connections, which accepting copes with.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
-    }
 }

@@ -6,9 +6,9 @@
 use crate::clock::Clock;
 use crate::engine::Deployment;
 use statmux_core::backend::{
-    Backend, BackendError, Finish, Generate, Input, ModelCard, Output, Stage, StagePlan, Step, Task, Text,
+    Backend, BackendError, ChatMessage, Finish, Generate, Input, ModelCard, Output, Stage, StagePlan, Step, Task, Text,
 };
-use statmux_core::{Bytes, ModelId, Span};
+use statmux_core::{Bytes, Cluster, Group, GroupId, ModelId, ModelSpec, Placement, Span};
 use statmux_sched::{StageTimes, TimesError};
 use std::sync::Arc;
 
@@ -21,9 +21,12 @@ const MAX_TOKENS: u32 = 1 << 16;
 /// Sleeps instead of computing.
 #[derive(Clone, Debug)]
 pub struct SleepBackend {
-    times: Arc<StageTimes>,
-    /// By group and stage: what its devices would hold.
-    memory: Arc<Vec<Vec<Bytes>>>,
+    cluster: Cluster,
+    models: Vec<ModelSpec>,
+    stage_penalty: f64,
+    max_batch: u32,
+    /// How long stages really take, by group, where that is not what the profiles say.
+    truth: Option<Arc<StageTimes>>,
     tasks: Vec<Task>,
     clock: Clock,
 }
@@ -35,19 +38,21 @@ impl SleepBackend {
     /// If the placement names a configuration without a profile.
     pub fn new(deployment: &Deployment, stage_penalty: f64, max_batch: u32) -> Result<Self, TimesError> {
         let Deployment { cluster, models, placement } = deployment;
-        let times = StageTimes::new(placement, cluster, models, stage_penalty, max_batch)?;
-        let memory = placement.groups.iter().map(|group| group.stage_memory(models, max_batch).unwrap_or_default());
+        StageTimes::new(placement, cluster, models, stage_penalty, max_batch)?;
         Ok(Self {
-            memory: Arc::new(memory.collect()),
-            times: Arc::new(times),
+            cluster: cluster.clone(),
+            models: models.clone(),
+            stage_penalty,
+            max_batch,
+            truth: None,
             tasks: vec![Task::Encode { masked_logits: true }; models.len()],
             clock: Clock::start(),
         })
     }
 
-    /// The same, but sleeping as long as `times` say: a machine that is not as profiled.
+    /// The same, but sleeping as long as `times` say of the group: a machine that is not as profiled.
     pub fn with_times(self, times: StageTimes) -> Self {
-        Self { times: Arc::new(times), ..self }
+        Self { truth: Some(Arc::new(times)), ..self }
     }
 
     /// The same, with `model` claiming to answer `task`.
@@ -75,6 +80,8 @@ pub struct SleepFlow {
 #[derive(Debug)]
 pub struct SleepStage {
     times: Arc<StageTimes>,
+    /// The group as `times` knows it.
+    group: GroupId,
     plan: StagePlan,
     memory: Bytes,
     clock: Clock,
@@ -85,11 +92,36 @@ impl Backend for SleepBackend {
     type Stage = SleepStage;
 
     fn open(&self, plan: &StagePlan) -> Result<SleepStage, BackendError> {
-        let stages = self.memory.get(plan.group.index());
-        let memory = stages.and_then(|stages| stages.get(plan.stage as usize)).copied();
-        let memory =
-            memory.ok_or_else(|| BackendError::BadPlan { reason: format!("there is no group {}", plan.group) });
-        Ok(SleepStage { times: Arc::clone(&self.times), plan: plan.clone(), memory: memory?, clock: self.clock })
+        let bad = |reason: String| BackendError::BadPlan { reason };
+        if let Some(model) = plan.models.iter().find(|model| model.index() >= self.models.len()) {
+            return Err(bad(format!("there is no model {model}")));
+        }
+        if let Some(device) = plan.devices.iter().find(|&&device| self.cluster.device(device).is_none()) {
+            return Err(bad(format!("there is no device {device}")));
+        }
+        if plan.stage >= plan.config.pp || plan.devices.len() != plan.config.op as usize {
+            return Err(bad(format!(
+                "stage {} on {} devices is none of {}",
+                plan.stage,
+                plan.devices.len(),
+                plan.config
+            )));
+        }
+        // A group on whose every stage are the devices of this one: how long the others take is their affair.
+        let devices = plan.devices.repeat(plan.config.pp as usize);
+        let group = Group { devices, config: plan.config, models: plan.models.clone() };
+        let memory = group.stage_memory(&self.models, self.max_batch);
+        let memory = memory.ok_or_else(|| bad(format!("a model has no profile for {}", plan.config)))?;
+        let (times, group) = match &self.truth {
+            Some(truth) => (Arc::clone(truth), plan.group),
+            None => {
+                let (alone, penalty) = (Placement { groups: vec![group] }, self.stage_penalty);
+                let times = StageTimes::new(&alone, &self.cluster, &self.models, penalty, self.max_batch);
+                (Arc::new(times.map_err(|error| bad(error.to_string()))?), GroupId(0))
+            }
+        };
+        let memory = memory[plan.stage as usize];
+        Ok(SleepStage { times, group, plan: plan.clone(), memory, clock: self.clock })
     }
 
     fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<SleepFlow, BackendError> {
@@ -120,7 +152,7 @@ impl Stage for SleepStage {
 
     fn run(&mut self, mut flow: SleepFlow) -> Result<Step<SleepFlow>, BackendError> {
         let size = flow.inputs.len() as u32;
-        let spans = self.times.spans(self.plan.group, flow.model, size).ok_or_else(|| BackendError::BadPlan {
+        let spans = self.times.spans(self.group, flow.model, size).ok_or_else(|| BackendError::BadPlan {
             reason: format!("no profile of {} for batches of {size} on {}", flow.model, self.plan.group),
         })?;
         let span = spans[self.plan.stage as usize];
@@ -220,5 +252,9 @@ impl Text for BytesText {
     fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
         let bytes: Vec<u8> = tokens.iter().map(|&token| u8::try_from(token).unwrap_or(b'?')).collect();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn chat(&self, _messages: &[ChatMessage]) -> Result<Option<Vec<u32>>, BackendError> {
+        Ok(None)
     }
 }

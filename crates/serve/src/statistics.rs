@@ -19,10 +19,23 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct Statistics {
     registry: Registry,
+    names: Vec<String>,
+    counts: Counts,
     models: Vec<ModelStatistics>,
     /// Open connections.
     pub connections: Gauge,
 }
+
+/// What is counted for as long as the server runs, whatever it serves.
+#[derive(Clone, Debug)]
+struct Counts {
+    requests: Family<RequestLabels, Counter>,
+    seconds: Histograms,
+    queue: Histograms,
+    connections: Gauge,
+}
+
+type Histograms = Family<ModelLabels, Histogram, fn() -> Histogram>;
 
 /// Handles for one model, so that counting needs no look-up.
 #[derive(Debug)]
@@ -46,13 +59,14 @@ struct ModelLabels {
 }
 
 /// Why requests are refused, as named by [`Cause::name`].
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 11] = [
     "too_late",
     "queue_full",
     "no_replica",
     "group_lost",
     "cancelled",
     "draining",
+    "replacing",
     "overloaded",
     "bad_input",
     "out_of_memory",
@@ -67,11 +81,23 @@ fn histogram() -> Histogram {
 impl Statistics {
     /// Metrics for the given models, groups and board.
     pub fn new(models: &[String], groups: Vec<Group>, board: Arc<Board>) -> Self {
+        let counts = Counts {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(histogram),
+            queue: Family::new_with_constructor(histogram),
+            connections: Gauge::default(),
+        };
+        Self::with_counts(counts, models.to_vec(), groups, board)
+    }
+
+    /// The same counts going on, for other groups and their board.
+    pub(crate) fn succeeded(&self, groups: Vec<Group>, board: Arc<Board>) -> Self {
+        Self::with_counts(self.counts.clone(), self.names.clone(), groups, board)
+    }
+
+    fn with_counts(counts: Counts, models: Vec<String>, groups: Vec<Group>, board: Arc<Board>) -> Self {
         let mut registry = Registry::with_prefix("statmux");
-        let requests = Family::<RequestLabels, Counter>::default();
-        let seconds = Family::<ModelLabels, Histogram, fn() -> Histogram>::new_with_constructor(histogram);
-        let queue = Family::<ModelLabels, Histogram, fn() -> Histogram>::new_with_constructor(histogram);
-        let connections = Gauge::default();
+        let Counts { requests, seconds, queue, connections } = counts.clone();
         registry.register("requests", "Requests by model and outcome", requests.clone());
         registry.register("request_seconds", "Time from arrival to answer of served requests", seconds.clone());
         registry.register("request_queue_seconds", "Time from arrival to launch of served requests", queue.clone());
@@ -88,8 +114,8 @@ impl Statistics {
             }
         };
         let per_model = models.iter().map(per_model).collect();
-        registry.register_collector(Box::new(BoardCollector { board, groups, models: models.to_vec() }));
-        Self { registry, models: per_model, connections }
+        registry.register_collector(Box::new(BoardCollector { board, groups, models: models.clone() }));
+        Self { registry, names: models, counts, models: per_model, connections }
     }
 
     pub(crate) fn served(&self, model: ModelId, course: &Course) {

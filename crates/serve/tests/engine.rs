@@ -4,7 +4,7 @@ mod common;
 
 use common::{deployment, sleeper};
 use statmux_core::backend::{Generate, Input, Sampling};
-use statmux_core::files::PlacementFile;
+use statmux_core::files::{FileError, PlacementFile};
 use statmux_core::{Bytes, ModelId, PlacementWindows, Seed, Slo, Span};
 use statmux_sched::{Dispatch, Settings, StageTimes};
 use statmux_serve::engine::scheduler;
@@ -98,14 +98,14 @@ fn the_log_on_disk_replays_to_the_same_actions() {
     let writer = LogWriter::create(&path, &LogHeader::new(names, placement)).expect("the folder is ours");
     let rates = FaultRates { panic: 0.002, fail: 0.01, ..FaultRates::default() };
     let backend = Faulty::new(sleeper(&deployment, 1), rates, Seed(2));
-    let engine = EngineSettings { record: Record::Sent(writer.entries()), ..EngineSettings::default() };
+    let engine = EngineSettings { record: Record::Sent(writer.lines()), ..EngineSettings::default() };
     let engine = Engine::start(Arc::new(backend), deployment.clone(), engine).expect("it starts");
     let counts = load(&engine, 20, 20);
     assert!(engine.stop().entries.is_empty());
     let written = writer.finish().expect("it is written");
     assert!(written > 400, "{written}");
-    let fresh = || scheduler(settings, times(&deployment, settings));
-    let replay = |path| LogReader::open(path).expect("it opens").replay(2, &mut fresh());
+    let fresh = |_: &LogHeader| Ok::<_, FileError>((2, scheduler(settings, times(&deployment, settings))));
+    let replay = |path| LogReader::open(path).expect("it opens").replay(fresh);
     let whole = replay(&path).expect("well formed");
     assert_eq!((whole.entries, whole.cut_off, &whole.difference), (written, false, &None));
     assert!(whole.actions >= counts.values().sum::<usize>() as u64);

@@ -3,71 +3,7 @@
 mod common;
 
 use common::Session;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-
-/// A server that is told to stop, or killed, before its test ends.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    /// Starts `statmux serve` in the session's folder and waits until it says where it listens.
-    fn start(session: &Session, args: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_statmux"))
-            .args(
-                format!("serve s.toml --backend sleep --listen 127.0.0.1:0 --format json -q {args}").split_whitespace(),
-            )
-            .current_dir(session.folder())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("text");
-        let listening: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
-        let address = listening["address"].as_str().expect("an address").to_owned();
-        assert_eq!(listening["url"], format!("http://{address}"));
-        assert_eq!(listening["backend"], "sleep");
-        Self { child, address }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// The status and the text of an answer.
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut socket = TcpStream::connect(&self.address).expect("it listens");
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-        );
-        socket.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).expect("it answers");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, answer)
-    }
-
-    /// Asks it to end as an operator would, and gives back the exit code.
-    #[cfg(unix)]
-    fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
-        self.child.wait().expect("it ends").code()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use common::serving::Serving;
 
 /// A scenario of a few hundred requests in two seconds, which the server simulates and serves alike.
 fn session() -> Session {
@@ -87,7 +23,7 @@ fn what_is_replayed_can_be_compared_and_its_log_replays() {
     session.json("plan s.toml -o p.json");
     let simulated = session.json("simulate s.toml --placement p.json --requests-out simulated.parquet");
     let server = Serving::start(&session, "--placement p.json --event-log events.jsonl");
-    let served = session.json(&format!("replay s.toml --target {} --requests-out served.csv", server.url()));
+    let served = session.json(&format!("replay s.toml --target {} --requests-out served.csv", server.url));
     for key in ["version", "seed", "requests", "duration_s"] {
         assert_eq!(served[key], simulated[key], "{key}");
     }
@@ -132,22 +68,12 @@ fn keys_deadlines_and_draining_are_kept() {
     assert!(answer.contains("\"too_late\"") && answer.contains("predicted_ms"), "{answer}");
     assert_eq!(server.ask("POST", "/v1/embeddings", key, &" ".repeat(20_000)).0, 413);
     session.write("key", "secret\n");
-    let closed = session.json(&format!("replay s.toml --target {} --key key --closed 4", server.url()));
+    let closed = session.json(&format!("replay s.toml --target {} --key key --closed 4", server.url));
     // One more than clients: the connection on which it asked what is served.
     assert!((1..=5).contains(&closed["client"]["connections"].as_u64().expect("a number")));
     assert_eq!(server.ask("POST", "/admin/drain", key, "").0, 200);
     assert_eq!(server.ask("POST", "/v1/embeddings", key, body).0, 503);
     assert_eq!(server.terminate(), Some(0));
-}
-
-/// Runs `args` and expects exit code 2, `expected` on stderr and nothing on stdout.
-fn refused(session: &Session, args: &str, expected: &[&str]) {
-    let ran = session.run(args);
-    assert_eq!(ran.code, 2, "{args}: {}", ran.stderr);
-    assert_eq!(ran.stdout, "", "{args}");
-    for part in expected {
-        assert!(ran.stderr.contains(part), "{args}: expected `{part}` in: {}", ran.stderr);
-    }
 }
 
 #[test]
@@ -161,21 +87,21 @@ fn bad_input_is_refused_before_anything_runs() {
     );
     session.write("other.csv", "request,model,arrival_s,group,start_s,finish_s,outcome\n0,m1,0,,,,rejected\n");
     session.write("log", "{\"version\":1,\"models\":[\"x\"],\"placement\":{\"version\":1,\"windows\":[]}}\n");
-    refused(&session, "serve s.toml --backend sleep --keys empty", &["empty", "holds no key"]);
+    session.refuses("serve s.toml --backend sleep --keys empty", &["empty", "holds no key"]);
     let window =
         |start: f64| format!("{{\"start_s\": {start}, \"groups\": [{{\"op\": 1, \"pp\": 1, \"models\": [\"m0\"]}}]}}");
     session.write("two.json", &format!("{{\"version\": 1, \"windows\": [{}, {}]}}", window(0.0), window(60.0)));
-    refused(&session, "serve s.toml --backend sleep --placement two.json", &["two.json", "carries out one placement"]);
-    refused(&session, "serve s.toml --backend sleep --placement no.json", &["no.json", "cannot read"]);
-    refused(&session, "serve s.toml --backend sleep --listen nowhere", &["--listen"]);
-    refused(&session, "serve s.toml --backend sleep --tls-key k", &["--tls-certificate"]);
-    refused(&session, "replay s.toml --target ftp://x", &["ftp://x", "http://127.0.0.1:8080"]);
-    refused(&session, "replay s.toml --target http://x --closed 0", &["--closed"]);
-    refused(&session, "compare-runs r.csv more.csv", &["more.csv", "row 2", "though nothing ran"]);
-    refused(&session, "compare-runs r.csv other.csv", &["not of the same workload"]);
-    refused(&session, "compare-runs r.csv s.toml", &["s.toml", "neither CSV nor Parquet"]);
-    refused(&session, "replay-log log s.toml", &["other models"]);
-    refused(&session, "replay-log s.toml s.toml", &["s.toml:1"]);
+    session.refuses("serve s.toml --backend sleep --placement two.json", &["two.json", "carries out one placement"]);
+    session.refuses("serve s.toml --backend sleep --placement no.json", &["no.json", "cannot read"]);
+    session.refuses("serve s.toml --backend sleep --listen nowhere", &["--listen"]);
+    session.refuses("serve s.toml --backend sleep --tls-key k", &["--tls-certificate"]);
+    session.refuses("replay s.toml --target ftp://x", &["ftp://x", "http://127.0.0.1:8080"]);
+    session.refuses("replay s.toml --target http://x --closed 0", &["--closed"]);
+    session.refuses("compare-runs r.csv more.csv", &["more.csv", "row 2", "though nothing ran"]);
+    session.refuses("compare-runs r.csv other.csv", &["not of the same workload"]);
+    session.refuses("compare-runs r.csv s.toml", &["s.toml", "neither CSV nor Parquet"]);
+    session.refuses("replay-log log s.toml", &["other models"]);
+    session.refuses("replay-log s.toml s.toml", &["s.toml:1"]);
 }
 
 #[test]
@@ -191,11 +117,11 @@ fn a_server_that_is_not_there_fails_the_run() {
 #[test]
 fn real_models_are_named_by_preset_or_folder() {
     let session = session();
-    refused(&session, "serve s.toml", &["models[0].profile", "small", "bert-tiny", "--backend sleep"]);
+    session.refuses("serve s.toml", &["models[0].profile", "small", "bert-tiny", "--backend sleep"]);
     let named = session.read("s.toml").replace("profile = \"small\"", "profile = \"small\"\nsource = \"bert-huge\"");
     session.write("s.toml", &named);
-    refused(&session, "serve s.toml", &["models[0].source", "bert-huge"]);
-    refused(&session, "profile --models bert-huge -o p.json", &["--models", "bert-huge"]);
+    session.refuses("serve s.toml", &["models[0].source", "bert-huge"]);
+    session.refuses("profile --models bert-huge -o p.json", &["--models", "bert-huge"]);
 }
 
 #[cfg(feature = "candle")]
@@ -219,6 +145,6 @@ fn a_measured_profile_is_planned_and_says_where_it_was_cut() {
 #[test]
 fn a_build_without_models_says_so() {
     let session = session();
-    refused(&session, "serve s.toml", &["`candle` is not in this build", "--backend sleep"]);
-    refused(&session, "profile --models bert-tiny -o p.json", &["runs no models"]);
+    session.refuses("serve s.toml", &["`candle` is not in this build", "--backend sleep"]);
+    session.refuses("profile --models bert-tiny -o p.json", &["runs no models"]);
 }

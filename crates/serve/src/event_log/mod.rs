@@ -2,6 +2,7 @@
 //!
 //! The first line says what was served from where, the others are [`Entry`]s in the order in which they were
 //! handled, so that a fresh scheduler can be given the same events and must act the same ([`LogReader::replay`]).
+//! Where the placement was replaced there is another line like the first: a new scheduler, and a new clock, begin.
 //! The server writes through a thread of its own: a slow disk delays nobody, and little is kept in memory.
 
 mod line;
@@ -36,10 +37,19 @@ impl LogHeader {
     }
 }
 
+/// One line of a log.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// A placement takes the place of the one before, and a new scheduler begins.
+    Placed(LogHeader),
+    /// An event, and what the scheduler did.
+    Entry(Entry),
+}
+
 /// A log that is being written.
 #[derive(Debug)]
 pub struct LogWriter {
-    entries: Sender<Entry>,
+    lines: Sender<Line>,
     thread: JoinHandle<Result<u64, FileError>>,
 }
 
@@ -53,16 +63,16 @@ impl LogWriter {
         let mut file = BufWriter::new(File::create(path).map_err(failed)?);
         let header = serde_json::to_string(header).expect("plain data serialises");
         writeln!(file, "{header}").and_then(|()| file.flush()).map_err(failed)?;
-        let (entries, inbox) = channel();
+        let (lines, inbox) = channel();
         let path = path.to_owned();
         let work = move || write(file, &inbox).map_err(|cause| FileError::io(&path, "cannot be written", cause));
         let thread = thread::Builder::new().name("event-log".to_owned()).spawn(work).map_err(failed)?;
-        Ok(Self { entries, thread })
+        Ok(Self { lines, thread })
     }
 
-    /// Where entries go.
-    pub fn entries(&self) -> Sender<Entry> {
-        self.entries.clone()
+    /// Where lines go.
+    pub fn lines(&self) -> Sender<Line> {
+        self.lines.clone()
     }
 
     /// Waits until everything is written, and says how many entries that are.
@@ -72,27 +82,32 @@ impl LogWriter {
     /// # Errors
     /// If something could not be written.
     pub fn finish(self) -> Result<u64, FileError> {
-        drop(self.entries);
+        drop(self.lines);
         self.thread.join().expect("writing does not panic")
     }
 }
 
-fn write(mut file: BufWriter<File>, inbox: &Receiver<Entry>) -> std::io::Result<u64> {
+fn write(mut file: BufWriter<File>, inbox: &Receiver<Line>) -> std::io::Result<u64> {
     let mut written = 0;
     loop {
-        let entry = match inbox.try_recv() {
-            Ok(entry) => entry,
+        let line = match inbox.try_recv() {
+            Ok(line) => line,
             Err(TryRecvError::Disconnected) => break,
             Err(TryRecvError::Empty) => {
                 // Nothing happens at the moment, so what has happened may be looked at.
                 file.flush()?;
-                let Ok(entry) = inbox.recv() else { break };
-                entry
+                let Ok(line) = inbox.recv() else { break };
+                line
             }
         };
-        serde_json::to_writer(&mut file, &EntryLine::from(&entry))?;
+        match line {
+            Line::Placed(header) => serde_json::to_writer(&mut file, &header)?,
+            Line::Entry(entry) => {
+                serde_json::to_writer(&mut file, &EntryLine::from(&entry))?;
+                written += 1;
+            }
+        }
         file.write_all(b"\n")?;
-        written += 1;
     }
     file.flush()?;
     Ok(written)
@@ -150,11 +165,17 @@ impl LogReader {
         &self.header
     }
 
-    /// Gives every event to `scheduler`, which must be fresh and know `groups` groups, up to the first difference.
+    /// Gives every event to a fresh scheduler, up to the first difference. `fresh` makes one for what a header says,
+    /// and tells how many groups it knows.
     ///
     /// # Errors
-    /// If a line is no entry, names a model or group that is not there, or is earlier than the one before.
-    pub fn replay(mut self, groups: usize, scheduler: &mut impl Scheduler) -> Result<LogReplay, FileError> {
+    /// If a line is no entry, names a model or group that is not there, or is earlier than the one before; and what
+    /// `fresh` fails with.
+    pub fn replay<S: Scheduler, E: From<FileError>>(
+        mut self,
+        mut fresh: impl FnMut(&LogHeader) -> Result<(usize, S), E>,
+    ) -> Result<LogReplay, E> {
+        let (mut groups, mut scheduler) = fresh(&self.header)?;
         let mut result = LogReplay { entries: 0, actions: 0, cut_off: false, difference: None };
         let (mut line, mut last) = (1, Time::ZERO);
         let mut actions = Vec::new();
@@ -165,12 +186,20 @@ impl LogReader {
                 break;
             }
             let wrong = |what: String| FileError::at_line(&self.path, line as usize, what);
-            let entry: EntryLine =
-                serde_json::from_str(&text).map_err(|error| wrong(format!("is no entry: {error}")))?;
-            let entry = Entry::from(entry);
+            let entry = match serde_json::from_str::<EntryLine>(&text) {
+                Ok(entry) => Entry::from(entry),
+                Err(error) => match serde_json::from_str(&text) {
+                    Ok(header) => {
+                        (groups, scheduler) = fresh(&header)?;
+                        last = Time::ZERO;
+                        continue;
+                    }
+                    Err(_) => return Err(wrong(format!("is no entry: {error}")).into()),
+                },
+            };
             line::check(&entry, self.header.models.len(), groups).map_err(wrong)?;
             if entry.now < last {
-                return Err(wrong("is earlier than the line before".to_owned()));
+                return Err(wrong("is earlier than the line before".to_owned()).into());
             }
             last = entry.now;
             scheduler.handle(entry.now, entry.event, &mut actions);

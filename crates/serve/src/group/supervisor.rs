@@ -14,7 +14,7 @@ use statmux_sched::StageTimes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// When groups count as lost, and what is done about it.
@@ -62,6 +62,8 @@ pub(crate) enum Notice {
 const SINGLE_LAP_LIMIT: usize = 256;
 /// How often stages are looked at.
 const TICK: Duration = Duration::from_millis(20);
+/// How long threads may take to go when the server stops.
+const FAREWELL: Span = Span::from_millis(2_000);
 /// How often utilisation is computed.
 const UTILISATION_PERIOD: Span = Span::from_millis(1_000);
 
@@ -91,6 +93,7 @@ enum State<F> {
         senders: Vec<SyncSender<Parcel<F>>>,
         opened: usize,
         since: Time,
+        threads: Vec<JoinHandle<()>>,
     },
     /// Lost; to be started again at this time.
     Lost {
@@ -124,7 +127,23 @@ impl<B: Backend + 'static> Supervisor<B> {
             }
             self.measure(&mut measured);
         }
-        groups.iter_mut().for_each(|watched| retire(&watched.state));
+        groups.iter().for_each(|watched| retire(&watched.state));
+        self.wait_for_threads(&groups);
+    }
+
+    /// Waits until the threads of all groups have gone and left their devices' memory; a thread that hangs is left
+    /// behind before long.
+    fn wait_for_threads(&self, groups: &[Watched<B::Flow>]) {
+        let limit = self.clock.now() + FAREWELL;
+        let threads = groups.iter().filter_map(|watched| match &watched.state {
+            State::Running { threads, .. } => Some(threads),
+            _ => None,
+        });
+        for thread in threads.flatten() {
+            while !thread.is_finished() && self.clock.now() < limit {
+                thread::sleep(Duration::from_micros(200));
+            }
+        }
     }
 
     fn start(&self, id: GroupId, epoch: u64) -> State<B::Flow> {
@@ -135,6 +154,7 @@ impl<B: Backend + 'static> Supervisor<B> {
         // One more for the job that finishes while its successor enters, one for the farewell.
         let channels: Vec<_> = (0..group.config.pp).map(|_| sync_channel(limit + 2)).collect();
         let senders: Vec<SyncSender<Parcel<B::Flow>>> = channels.iter().map(|(sender, _)| sender.clone()).collect();
+        let mut threads = Vec::with_capacity(channels.len());
         for (index, (_, inbox)) in channels.into_iter().enumerate() {
             let stage = StageThread {
                 backend: Arc::clone(&self.backend),
@@ -155,13 +175,15 @@ impl<B: Backend + 'static> Supervisor<B> {
                 },
             };
             let name = format!("{id}-s{index}");
-            let spawned = thread::Builder::new().name(name).spawn(move || stage.serve());
-            if let Err(cause) = spawned {
-                let failure = BackendError::StageLost { reason: format!("no thread: {cause}") };
-                let _ = self.own.send(Notice::Failed { group: id, epoch, failure });
+            match thread::Builder::new().name(name).spawn(move || stage.serve()) {
+                Ok(thread) => threads.push(thread),
+                Err(cause) => {
+                    let failure = BackendError::StageLost { reason: format!("no thread: {cause}") };
+                    let _ = self.own.send(Notice::Failed { group: id, epoch, failure });
+                }
             }
         }
-        State::Running { run, senders, opened: 0, since: self.clock.now() }
+        State::Running { run, senders, opened: 0, since: self.clock.now(), threads }
     }
 
     fn opened(&self, watched: &mut Watched<B::Flow>, id: GroupId, epoch: u64) {

@@ -1,11 +1,14 @@
 //! For operators: metrics, what is loaded where, draining.
 
 use crate::http::Front;
-use crate::http::ask::respond;
+use crate::http::ask::{receive, respond};
+use crate::http::error::{ApiError, ErrorBody};
 use crate::http::openai::json;
-use axum::extract::State;
+use crate::site::ReplaceError;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
+use statmux_core::files::PlacementFile;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use utoipa::ToSchema;
@@ -52,6 +55,30 @@ pub(super) async fn metrics(State(front): State<Arc<Front>>) -> Response {
 /// What is loaded where, and how it is.
 #[utoipa::path(get, path = "/admin/placement", tag = "Operation", responses((status = 200, body = PlacementBody)))]
 pub(super) async fn placement(State(front): State<Arc<Front>>) -> Response {
+    describe(&front)
+}
+
+/// Serves from another placement: answers what is inside, stops all groups, starts the new ones, and answers when
+/// each is up or taken out. Requests that arrive meanwhile are refused with `replacing`.
+#[utoipa::path(put, path = "/admin/placement", tag = "Operation",
+    request_body(content = String, content_type = "application/json", description = "a placement file of one window"),
+    responses((status = 200, body = PlacementBody), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 500, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn place(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
+    let received = receive(&front, request).await?;
+    let file: PlacementFile = received.json()?;
+    let site = front.site.upgrade().ok_or_else(|| ApiError::not_replaced(&ReplaceError::Draining))?;
+    let placement = site.resolve(file).map_err(|error| ApiError::invalid("windows", error.to_string()))?;
+    // On a thread that may wait; it goes on even if the client leaves.
+    let change = {
+        let site = Arc::clone(&site);
+        tokio::task::spawn_blocking(move || site.replace(&placement))
+    };
+    change.await.expect("replacing does not panic").map_err(|error| ApiError::not_replaced(&error))?;
+    Ok(describe(&site.front()))
+}
+
+fn describe(front: &Front) -> Response {
     let gateway = &front.gateway;
     let models = gateway.models();
     let groups = gateway.placement().groups.iter().zip(&gateway.board().groups).map(|(group, board)| GroupBody {

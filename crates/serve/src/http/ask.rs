@@ -13,7 +13,7 @@ use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use statmux_core::backend::Input;
+use statmux_core::backend::{Input, Text};
 use statmux_core::{Span, Time};
 use std::fmt::Write;
 
@@ -108,9 +108,13 @@ pub(crate) fn submit(
 
 /// The tokens of `text` in the model's vocabulary.
 pub(crate) fn encode(model: &ServedModel, text: &str) -> Result<Vec<u32>, ApiError> {
-    let codec = model.text.as_ref();
-    let codec = codec.ok_or_else(|| ApiError::invalid("model", "this model has no tokenizer: send token ids"))?;
-    codec.encode(text).map_err(|error| ApiError::backend(&error))
+    codec(model)?.encode(text).map_err(|error| ApiError::backend(&error))
+}
+
+/// The model's tokenizer.
+pub(crate) fn codec(model: &ServedModel) -> Result<&dyn Text, ApiError> {
+    let codec = model.text.as_deref();
+    codec.ok_or_else(|| ApiError::invalid("model", "this model has no tokenizer: send token ids"))
 }
 
 /// Text or tokens, one or several: what OpenAI calls `input` or `prompt`.

@@ -6,6 +6,7 @@
 
 use crate::gateway::ServedModel;
 use crate::request::{Cause, Refusal};
+use crate::site::ReplaceError;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -114,6 +115,16 @@ impl ApiError {
         error
     }
 
+    /// A placement that could not take the place of another.
+    pub(crate) fn not_replaced(error: &ReplaceError) -> Self {
+        let (status, reason) = match error {
+            ReplaceError::Busy => (StatusCode::CONFLICT, "replacing"),
+            ReplaceError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            ReplaceError::Start { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "placement_failed"),
+        };
+        Self::new(status, reason, crate::board::chain(error))
+    }
+
     /// A request that the backend refuses.
     pub(crate) fn backend(error: &BackendError) -> Self {
         let (status, reason) = match error.fault() {
@@ -128,9 +139,12 @@ impl ApiError {
     pub(crate) fn refused(model: &ServedModel, refusal: &Refusal) -> Self {
         let status = match &refusal.cause {
             Cause::TooLate | Cause::QueueFull => StatusCode::TOO_MANY_REQUESTS,
-            Cause::NoReplica | Cause::GroupLost | Cause::Draining | Cause::Overloaded | Cause::Cancelled => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Cause::NoReplica
+            | Cause::GroupLost
+            | Cause::Draining
+            | Cause::Replacing
+            | Cause::Overloaded
+            | Cause::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Backend(error) => return Self::backend(error),
         };
         let mut error = Self::new(status, refusal.cause.name(), format!("{}: {refusal}", model.name));
@@ -174,6 +188,9 @@ impl IntoResponse for ApiError {
 /// When another try may succeed: when the queue that was in the way is gone; for a deadline that even an idle
 /// group would miss, never.
 fn retry_after(model: &ServedModel, refusal: &Refusal) -> Option<Span> {
+    if matches!(refusal.cause, Cause::Replacing) {
+        return Some(Span::from_millis(1_000));
+    }
     let idle = model.idle_latency?;
     match (&refusal.cause, refusal.predicted, refusal.deadline) {
         (Cause::TooLate, Some(predicted), Some(deadline)) => {

@@ -1,10 +1,9 @@
 //! Connections: accepted, limited, encrypted, and closed when the server stops.
 
-use crate::http::{Front, router};
-use axum::Router;
+use crate::site::Site;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -15,8 +14,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower::ServiceExt;
 
 /// How long connections may take to close once all requests are answered.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -27,18 +27,15 @@ const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length:
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file is not what it should be.
-    #[error("cannot read {what}")]
-    Pem {
-        /// Which.
-        what: &'static str,
-        /// Why.
-        #[source]
-        cause: tokio_rustls::rustls::pki_types::pem::Error,
-    },
+    /// The certificates cannot be read, or there are none.
+    #[error("holds no certificate chain in PEM form: {0}")]
+    Certificates(pem::Error),
+    /// The key cannot be read.
+    #[error("holds no private key in PEM form: {0}")]
+    Key(pem::Error),
     /// Certificate and key do not fit.
-    #[error("cannot use the certificate and its key")]
-    Pair(#[source] tokio_rustls::rustls::Error),
+    #[error("cannot be used with its key: {0}")]
+    Pair(tokio_rustls::rustls::Error),
 }
 
 /// TLS with the certificates and the key in the given PEM texts.
@@ -47,20 +44,51 @@ pub enum TlsError {
 /// If they cannot be read, or do not belong together.
 pub fn tls(certificates: &[u8], key: &[u8]) -> Result<TlsAcceptor, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
-    let chain = chain.map_err(|cause| TlsError::Pem { what: "the certificate", cause })?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|cause| TlsError::Pem { what: "the key", cause })?;
+    let chain = chain.map_err(TlsError::Certificates)?;
+    if chain.is_empty() {
+        return Err(TlsError::Certificates(pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
     let mut config =
         ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves `front` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
+/// Files that a server needs beside its connections: the listener, the event log, weights that are being loaded.
+const OTHER_FILES: u64 = 128;
+
+/// Connections are files: lets this process have as many as the system allows it, and says how many connections of
+/// `asked` that is room for.
+pub(crate) fn room_for(asked: usize) -> usize {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return asked };
+        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        let files = if raised { hard } else { soft };
+        let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(1)).unwrap_or(usize::MAX);
+        if room < asked {
+            tracing::warn!(asked, room, "fewer connections than asked for: the system limits open files (ulimit -n)");
+        }
+        asked.min(room)
+    }
+    #[cfg(not(unix))]
+    asked
+}
+
+/// Serves `site` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
 /// the drain limit), and closes all connections.
-pub async fn serve(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAcceptor>, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    tls: Option<TlsAcceptor>,
+    stop: impl Future<Output = ()>,
+) {
     let (closing, closed) = watch::channel(false);
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&front), tls, closed));
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&site), tls, closed));
     stop.await;
+    let front = site.front();
     front.gateway.drain();
     let limit = Instant::now() + front.settings.drain_limit;
     while front.gateway.inside() > 0 && Instant::now() < limit {
@@ -82,9 +110,9 @@ async fn told(closed: &mut watch::Receiver<bool>) {
     let _ = closed.wait_for(|&closed| closed).await;
 }
 
-async fn accept(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
-    let router = router(Arc::clone(&front));
-    let room = Arc::new(Semaphore::new(front.settings.connections));
+async fn accept(listener: TcpListener, site: Arc<Site>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(site.front().settings.connections));
+    let open = site.front().gateway.statistics().connections.clone();
     let mut over = closed.clone();
     loop {
         let accepted = tokio::select! {
@@ -108,11 +136,10 @@ async fn accept(listener: TcpListener, front: Arc<Front>, tls: Option<TlsAccepto
             let _ = socket.shutdown().await;
             continue;
         };
-        let (front, router, tls, closed) = (Arc::clone(&front), router.clone(), tls.clone(), closed.clone());
+        let (site, open, tls, closed) = (Arc::clone(&site), open.clone(), tls.clone(), closed.clone());
         tokio::spawn(async move {
-            let open = front.gateway.statistics().connections.clone();
             open.inc();
-            welcome(socket, &front, router, tls, closed).await;
+            welcome(socket, site, tls, closed).await;
             open.dec();
             drop(permit);
         });
@@ -124,34 +151,28 @@ fn concerns_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn welcome(
-    socket: TcpStream,
-    front: &Front,
-    router: Router,
-    tls: Option<TlsAcceptor>,
-    closed: watch::Receiver<bool>,
-) {
+async fn welcome(socket: TcpStream, site: Arc<Site>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
     // Answers are small and wanted at once; a refusal costs latency only.
     let _ = socket.set_nodelay(true);
     match tls {
-        None => converse(socket, front, router, closed).await,
-        Some(tls) => match timeout(front.settings.head_timeout, tls.accept(socket)).await {
-            Ok(Ok(socket)) => converse(socket, front, router, closed).await,
+        None => converse(socket, site, closed).await,
+        Some(tls) => match timeout(site.front().settings.head_timeout, tls.accept(socket)).await {
+            Ok(Ok(socket)) => converse(socket, site, closed).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn converse<S>(socket: S, front: &Front, router: Router, mut closed: watch::Receiver<bool>)
+async fn converse<S>(socket: S, site: Arc<Site>, mut closed: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(front.settings.head_timeout)
+        .header_read_timeout(site.front().settings.head_timeout)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), service_fn(move |request| site.router().oneshot(request)));
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -16,10 +16,11 @@ mod openapi;
 mod tensor;
 
 use crate::gateway::Gateway;
+use crate::site::Site;
 use axum::Router;
 use axum::routing::{get, post};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Limits and access of the front.
@@ -54,24 +55,33 @@ impl Default for HttpSettings {
 
 /// What all handlers share.
 #[derive(Debug)]
-pub struct Front {
-    gateway: Arc<Gateway>,
-    settings: HttpSettings,
+pub(crate) struct Front {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) settings: HttpSettings,
     /// Seconds since 1970 at which the server started.
     started_s: u64,
-    requests: AtomicU64,
+    requests: Arc<AtomicU64>,
+    /// Where another placement is asked for.
+    site: Weak<Site>,
 }
 
 impl Front {
     /// A front for `gateway`.
-    pub fn new(gateway: Arc<Gateway>, settings: HttpSettings) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, settings: HttpSettings, site: Weak<Site>) -> Arc<Self> {
         let started_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Arc::new(Self { gateway, settings, started_s, requests: AtomicU64::new(0) })
+        Arc::new(Self { gateway, settings, started_s, requests: Arc::default(), site })
+    }
+
+    /// The same for another gateway.
+    pub(crate) fn succeeded(&self, gateway: Arc<Gateway>) -> Arc<Self> {
+        let Self { settings, started_s, requests, site, .. } = self;
+        let (settings, requests, site) = (settings.clone(), Arc::clone(requests), Weak::clone(site));
+        Arc::new(Self { gateway, settings, started_s: *started_s, requests, site })
     }
 }
 
 /// All paths.
-pub fn router(front: Arc<Front>) -> Router {
+pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{model}", get(openai::models::one))
@@ -88,7 +98,7 @@ pub fn router(front: Arc<Front>) -> Router {
         .route("/v2/models/{model}/versions/{version}/ready", get(inference::model_version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(inference::infer_version))
         .route("/metrics", get(admin::metrics))
-        .route("/admin/placement", get(admin::placement))
+        .route("/admin/placement", get(admin::placement).put(admin::place))
         .route("/admin/drain", post(admin::drain))
         .route("/openapi.json", get(openapi::document))
         .fallback(error::no_such_path)

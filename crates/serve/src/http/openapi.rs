@@ -23,6 +23,7 @@ use utoipa::OpenApi;
         inference::infer,
         admin::metrics,
         admin::placement,
+        admin::place,
         admin::drain
     ),
     components(schemas(error::ErrorBody, tensor::TensorHeader))

@@ -1,6 +1,8 @@
 //! Small deployments and a plain HTTP client.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod client;
+
 use statmux_core::backend::Task;
 use statmux_core::{
     Bytes, Cluster, ConfigProfile, DeviceId, Group, ModelId, ModelProfile, ModelSpec, ParallelConfig, Placement, Slo,

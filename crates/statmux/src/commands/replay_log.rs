@@ -8,10 +8,10 @@ use crate::serving::fixed;
 use clap::Args;
 use serde::Serialize;
 use statmux_report::number;
-use statmux_sched::StageTimes;
+use statmux_sched::{Scheduler, StageTimes};
 use statmux_serve::engine::scheduler;
-use statmux_serve::event_log::{LogDifference, LogReader};
-use std::path::PathBuf;
+use statmux_serve::event_log::{LogDifference, LogHeader, LogReader};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `statmux replay-log`.
 #[derive(Debug, Args)]
@@ -50,21 +50,9 @@ struct Difference {
 pub(crate) fn run(args: &ReplayLogArgs, common: Common) -> anyhow::Result<End> {
     let mut scenario = Scenario::load(&args.scenario, common)?;
     let log = LogReader::open(&args.log)?;
-    let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
-    if log.header().models != names {
-        let (log, scenario) = (args.log.display(), scenario.path.display());
-        let what = format!("{log} is of a server with other models than {scenario} has: give the scenario it served");
-        return Err(UsageError(what).into());
-    }
-    let (windows, path) = match &args.placement {
-        Some(path) => (adopt_placement(&mut scenario, path)?, path),
-        None => (adopt(&mut scenario, log.header().placement.clone(), &args.log)?, &args.log),
-    };
-    let settings = scenario.simulation.scheduler;
-    let (cluster, models, max_batch) = (&scenario.cluster, &scenario.models, settings.max_batch);
-    let placement = fixed(&windows, path, "windows")?;
-    let times = StageTimes::new(&placement, cluster, models, scenario.simulation.stage_penalty, max_batch)?;
-    let replay = log.replay(placement.groups.len(), &mut scheduler(settings, times))?;
+    // The file named is what was served at first; what took its place later stands in the log.
+    let mut given = args.placement.as_ref();
+    let replay = log.replay(|header| fresh(&mut scenario, header, given.take(), &args.log))?;
     let result = ReplayLogResult {
         version: statmux_core::files::VERSION,
         events: replay.entries,
@@ -78,6 +66,29 @@ pub(crate) fn run(args: &ReplayLogArgs, common: Common) -> anyhow::Result<End> {
         None => Ok(End::Done),
         Some(difference) => anyhow::bail!("{}:{}: the scheduler acts otherwise", args.log.display(), difference.line),
     }
+}
+
+/// A scheduler for what `header` of the log at `log` says was served, from the file `given` if there is one.
+fn fresh(
+    scenario: &mut Scenario,
+    header: &LogHeader,
+    given: Option<&PathBuf>,
+    log: &Path,
+) -> anyhow::Result<(usize, Box<dyn Scheduler + Send>)> {
+    if !header.models.iter().eq(scenario.models.iter().map(|model| &model.name)) {
+        let (log, scenario) = (log.display(), scenario.path.display());
+        let what = format!("{log} is of a server with other models than {scenario} has: give the scenario it served");
+        return Err(UsageError(what).into());
+    }
+    let (windows, path) = match given {
+        Some(path) => (adopt_placement(scenario, path)?, path.as_path()),
+        None => (adopt(scenario, header.placement.clone(), log)?, log),
+    };
+    let placement = fixed(&windows, path, "windows")?;
+    let Scenario { cluster, models, simulation, .. } = scenario;
+    let settings = simulation.scheduler;
+    let times = StageTimes::new(&placement, cluster, models, simulation.stage_penalty, settings.max_batch)?;
+    Ok((placement.groups.len(), scheduler(settings, times)))
 }
 
 fn difference(difference: &LogDifference) -> Difference {

@@ -3,6 +3,8 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod serving;
+
 use std::process::{Command, Output};
 
 /// A scenario that plans and simulates in milliseconds.
@@ -107,6 +109,16 @@ impl Session {
             code: output.status.code().expect("not killed"),
             stdout: String::from_utf8(output.stdout).expect("text"),
             stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// Runs `args` and expects exit code 2, `expected` on stderr and nothing on stdout.
+    pub(crate) fn refuses(&self, args: &str, expected: &[&str]) {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 2, "{args}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{args}");
+        for part in expected {
+            assert!(ran.stderr.contains(part), "{args}: expected `{part}` in: {}", ran.stderr);
         }
     }
 

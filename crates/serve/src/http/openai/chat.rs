@@ -1,17 +1,19 @@
 //! `/v1/chat/completions`.
 //!
-//! Messages become one prompt, a line for each (`role: content`), ended by `assistant:`. Models with a format of
-//! their own are better asked through `/v1/completions`.
+//! Messages become one prompt in the form that the model was trained on, if it comes with a chat template; for others,
+//! a line for each (`role: content`), ended by `assistant:`.
 
 use super::generation::{Generation, GenerationOptions};
 use super::sse::{Narrator, stream};
 use super::{Usage, json};
+use crate::gateway::ServedModel;
 use crate::http::Front;
-use crate::http::ask::{encode, model, receive, respond, submit};
+use crate::http::ask::{codec, model, receive, respond, submit};
 use crate::http::error::{ApiError, ErrorBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use statmux_core::backend::ChatMessage;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -89,7 +91,7 @@ pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> R
     let model = model(&front, &asked.model)?;
     let options = asked.options;
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let tokens = encode(model, &prompt(&asked.messages)?)?;
+    let tokens = prompt(model, asked.messages)?;
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("chatcmpl-{:x}-{number:x}", front.started_s);
     let length = tokens.len();
@@ -113,26 +115,42 @@ pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> R
     Ok(respond(json(&body), "application/json", &[whole.course]))
 }
 
-fn prompt(messages: &[Message]) -> Result<String, ApiError> {
+/// The tokens that ask `model` for the turn after `messages`.
+fn prompt(model: &ServedModel, messages: Vec<Message>) -> Result<Vec<u32>, ApiError> {
     if messages.is_empty() {
         return Err(ApiError::invalid("messages", "the conversation is empty"));
     }
-    let mut prompt = String::new();
-    for message in messages {
-        write!(prompt, "{}: ", message.role).expect("writing to a string succeeds");
-        match &message.content {
-            Content::Text(text) => prompt.push_str(text),
-            Content::Parts(parts) => {
-                if parts.iter().any(|part| part.r#type != "text") {
-                    return Err(ApiError::invalid("messages", "only text is understood"));
-                }
-                parts.iter().for_each(|part| prompt.push_str(&part.text));
+    let messages = messages.into_iter().map(Message::text).collect::<Result<Vec<_>, _>>()?;
+    let codec = codec(model)?;
+    let tokens = match codec.chat(&messages) {
+        Ok(None) => codec.encode(&lines(&messages)),
+        Ok(Some(tokens)) => Ok(tokens),
+        Err(error) => Err(error),
+    };
+    tokens.map_err(|error| ApiError::backend(&error))
+}
+
+impl Message {
+    fn text(self) -> Result<ChatMessage, ApiError> {
+        let content = match self.content {
+            Content::Text(text) => text,
+            Content::Parts(parts) if parts.iter().any(|part| part.r#type != "text") => {
+                return Err(ApiError::invalid("messages", "only text is understood"));
             }
-        }
-        prompt.push('\n');
+            Content::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
+        };
+        Ok(ChatMessage { role: self.role, content })
     }
-    prompt.push_str("assistant:");
-    Ok(prompt)
+}
+
+/// A conversation as models without a form of their own are asked to go on with it.
+fn lines(messages: &[ChatMessage]) -> String {
+    let mut lines = String::new();
+    for ChatMessage { role, content } in messages {
+        writeln!(lines, "{role}: {content}").expect("writing to a string succeeds");
+    }
+    lines.push_str("assistant:");
+    lines
 }
 
 /// The events of a streamed answer.

@@ -80,7 +80,7 @@ impl TextStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statmux_core::backend::BackendError;
+    use statmux_core::backend::{BackendError, ChatMessage};
 
     struct Bytes;
 
@@ -92,6 +92,10 @@ mod tests {
         fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {
             let bytes: Vec<u8> = tokens.iter().map(|&token| token as u8).collect();
             Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+
+        fn chat(&self, _messages: &[ChatMessage]) -> Result<Option<Vec<u32>>, BackendError> {
+            Ok(None)
         }
     }
 

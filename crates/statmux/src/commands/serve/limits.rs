@@ -5,7 +5,8 @@ use statmux_core::files::{FileError, read_text};
 use statmux_core::{Bytes, Span};
 use statmux_serve::TlsPair;
 use statmux_serve::http::HttpSettings;
-use std::path::PathBuf;
+use statmux_serve::http::listen::{TlsError, tls};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Limits and access.
@@ -56,9 +57,7 @@ impl LimitArgs {
             keys: self.keys()?,
         };
         let tls = match (&self.tls_certificate, &self.tls_key) {
-            (Some(certificates), Some(key)) => {
-                Some(TlsPair { certificates: read_text(certificates)?.into_bytes(), key: read_text(key)?.into_bytes() })
-            }
+            (Some(certificates), Some(key)) => Some(pair(certificates, key)?),
             _ => None,
         };
         Ok((http, tls))
@@ -74,5 +73,15 @@ impl LimitArgs {
                 .with_help("write one key a line, or leave --keys out to let everybody ask"));
         }
         Ok(keys)
+    }
+}
+
+/// Certificates and key from their files, tried before anything is planned or loaded.
+fn pair(certificates: &Path, key: &Path) -> Result<TlsPair, FileError> {
+    let pair = TlsPair { certificates: read_text(certificates)?.into_bytes(), key: read_text(key)?.into_bytes() };
+    match tls(&pair.certificates, &pair.key) {
+        Ok(_) => Ok(pair),
+        Err(error @ TlsError::Key(_)) => Err(FileError::whole(key, error.to_string())),
+        Err(error) => Err(FileError::whole(certificates, error.to_string())),
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     log::begin(args.log, common);
     let header = || LogHeader::new(names.clone(), placement_file.clone());
     let log = args.event_log.as_ref().map(|path| LogWriter::create(path, &header())).transpose()?;
-    let record = log.as_ref().map_or(Record::Nothing, |log| Record::Sent(log.entries()));
+    let record = log.as_ref().map_or(Record::Nothing, |log| Record::Sent(log.lines()));
     let tls_used = tls.is_some();
     let settings = ServerSettings {
         address: args.listen,

@@ -1,0 +1,184 @@
+//! What is served at present, and how another placement takes its place.
+//!
+//! As in the simulator, each placement has a scheduler of its own, which begins with idle groups: an engine is
+//! drained and stopped before the next one starts, so that no device is asked to hold two placements at once.
+//!
+//! **Invariant:** a request is handled by one front from its first byte to its last; the engine behind it stops only
+//! when it has no request inside, or when the drain limit has passed.
+
+use crate::engine::{Engine, EngineSettings, Record, StartError};
+use crate::event_log::{Line, LogHeader};
+use crate::gateway::Gateway;
+use crate::http::{Front, HttpSettings, router};
+use crate::statistics::Statistics;
+use axum::Router;
+use statmux_core::files::{FileError, PlacementFile, SchedulingEntry};
+use statmux_core::{Cluster, ModelSpec, Placement, PlacementWindows};
+use statmux_sched::EventLog;
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Starts an engine on a placement, with counts that go on from those given.
+pub(crate) type Starter = Box<dyn Fn(Placement, Option<&Statistics>) -> Result<Engine, StartError> + Send + Sync>;
+
+/// What stays when the placement changes.
+pub(crate) struct Ground {
+    pub(crate) cluster: Cluster,
+    pub(crate) models: Vec<ModelSpec>,
+    pub(crate) settings: EngineSettings,
+    pub(crate) start: Starter,
+}
+
+/// What is served at present.
+pub(crate) struct Site {
+    ground: Ground,
+    live: RwLock<Live>,
+    /// Held while it is being replaced; none if no placement could be started.
+    engine: Mutex<Option<Engine>>,
+}
+
+/// One placement as connections see it.
+struct Live {
+    front: Arc<Front>,
+    router: Router,
+}
+
+/// Why a placement could not take the place of another.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplaceError {
+    /// One change at a time.
+    #[error("the placement is being changed already")]
+    Busy,
+    /// The server is about to stop.
+    #[error("the server is shutting down")]
+    Draining,
+    /// The new engine did not start.
+    #[error("the placement could not be started, and {}", if *.restored { "the one before serves again" } else { "nor could the one before" })]
+    Start {
+        /// Why.
+        #[source]
+        cause: StartError,
+        /// Whether what was served before is served again.
+        restored: bool,
+    },
+}
+
+impl Live {
+    fn new(front: Arc<Front>) -> Self {
+        Self { router: router(Arc::clone(&front)), front }
+    }
+}
+
+impl Site {
+    /// A site that serves `placement`.
+    pub(crate) fn open(ground: Ground, placement: Placement, http: HttpSettings) -> Result<Arc<Self>, StartError> {
+        let engine = (ground.start)(placement, None)?;
+        let gateway = Arc::clone(engine.gateway());
+        Ok(Arc::new_cyclic(|site| {
+            let live = RwLock::new(Live::new(Front::new(gateway, http, site.clone())));
+            Self { ground, live, engine: Mutex::new(Some(engine)) }
+        }))
+    }
+
+    /// The front at present.
+    pub(crate) fn front(&self) -> Arc<Front> {
+        Arc::clone(&self.live.read().expect("nobody panics while holding it").front)
+    }
+
+    /// The paths of the front at present.
+    pub(crate) fn router(&self) -> Router {
+        self.live.read().expect("nobody panics while holding it").router.clone()
+    }
+
+    /// The gateway at present.
+    pub(crate) fn gateway(&self) -> Arc<Gateway> {
+        Arc::clone(&self.front().gateway)
+    }
+
+    /// The placement in `file`, checked as a placement file is.
+    pub(crate) fn resolve(&self, file: PlacementFile) -> Result<Placement, FileError> {
+        let Ground { cluster, models, settings, .. } = &self.ground;
+        let path = Path::new("the placement");
+        let scheduler = &settings.scheduler;
+        let served = SchedulingEntry {
+            dispatch: scheduler.dispatch.name().to_owned(),
+            discipline: scheduler.discipline.name().to_owned(),
+            max_batch: scheduler.max_batch.max(1),
+        };
+        if let Some(other) = file.scheduling().filter(|&entry| *entry != served) {
+            let what = format!("is {other:?}, but the server runs with {served:?}");
+            return Err(FileError::at_field(path, "scheduling", what).with_help("start a server for the new options"));
+        }
+        let windows = file.resolve(path, cluster, models, scheduler.max_batch)?;
+        match <[_; 1]>::try_from(windows.0) {
+            Ok([only]) => Ok(only.placement),
+            Err(several) => {
+                let what = format!("are {}, but a server carries out one placement at a time", several.len());
+                Err(FileError::at_field(path, "windows", what))
+            }
+        }
+    }
+
+    /// Serves from `placement` instead; returns when each of its groups is up or taken out.
+    pub(crate) fn replace(&self, placement: &Placement) -> Result<(), ReplaceError> {
+        let Ok(mut engine) = self.engine.try_lock() else { return Err(ReplaceError::Busy) };
+        let front = self.front();
+        let gateway = &front.gateway;
+        if gateway.draining.load(Relaxed) && engine.is_some() {
+            return Err(ReplaceError::Draining);
+        }
+        if gateway.placement() == placement && engine.is_some() {
+            return Ok(());
+        }
+        tracing::info!(inside = gateway.inside(), "changing the placement");
+        gateway.give_way();
+        let limit = Instant::now() + front.settings.drain_limit;
+        while gateway.inside() > 0 && Instant::now() < limit {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(former) = engine.take() {
+            former.stop();
+        }
+        let (started, result) = match self.start(placement, &gateway.statistics) {
+            Ok(started) => (Some(started), Ok(())),
+            Err(cause) => {
+                let restored = self.start(gateway.placement(), &gateway.statistics).ok();
+                let failed = ReplaceError::Start { cause, restored: restored.is_some() };
+                (restored, Err(failed))
+            }
+        };
+        if let Some(started) = started {
+            let live = Live::new(front.succeeded(Arc::clone(started.gateway())));
+            *self.live.write().expect("nobody panics while holding it") = live;
+            *engine = Some(started);
+        }
+        result
+    }
+
+    /// Stops the engine, and returns its record of events.
+    pub(crate) fn close(&self) -> EventLog {
+        let engine = self.engine.lock().expect("replacing does not panic").take();
+        engine.map_or_else(EventLog::default, Engine::stop)
+    }
+
+    fn start(&self, placement: &Placement, former: &Statistics) -> Result<Engine, StartError> {
+        let Ground { models, settings, start, .. } = &self.ground;
+        if let Record::Sent(lines) = &settings.record {
+            let names = models.iter().map(|model| model.name.clone()).collect();
+            let file = PlacementFile::new(&PlacementWindows::fixed(placement.clone()), models);
+            // Whoever receives it may have failed to write; serving goes on.
+            let _ = lines.send(Line::Placed(LogHeader::new(names, file)));
+        }
+        start(placement.clone(), Some(former))
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("gateway", &self.gateway()).finish_non_exhaustive()
+    }
+}
