@@ -6,6 +6,9 @@
 //!
 //! **Invariant:** this is the only crate that names candle or CUDA, and a model gives the same answer however it is cut.
 
+#[cfg(test)]
+extern crate self as statmux_candle;
+
 mod backend;
 mod cache;
 mod device;

@@ -4,6 +4,7 @@ use crate::backend::Model;
 use crate::cache::Cache;
 use crate::device::{Device, Reservation};
 use crate::flow::{Advance, Flow, Query, Work, advance};
+use crate::kernels::composed_on;
 use crate::kernels::lookup::lookup;
 use crate::models::{Part, PartPlan, Sizes};
 use crate::parallel::Shard;
@@ -104,7 +105,8 @@ impl CandleStage {
         let shard = Shard { rank: member.rank, size: self.devices.len() };
         let part = &*model.shards[member.rank].part;
         let sizes = model.model.opened.config.sizes();
-        let _activations = device.memory.reserve(activation_bytes(flow, sizes, shard), "activations")?;
+        let bytes = activation_bytes(flow, sizes, shard, composed_on(&device.tensors));
+        let _activations = device.memory.reserve(bytes, "activations")?;
         if cache.is_none() && matches!(flow.work, Work::Decode(_)) {
             let width = sizes.heads.cache_width(shard);
             *cache = Some(Cache::new(device, model.layers.len(), &flow.full_lengths(), width)?);
@@ -188,15 +190,19 @@ impl Stage for CandleStage {
 }
 
 /// What a lap needs besides weights and caches, at its peak: a few vectors per token, the widest ones cut over
-/// shards, and one head's scores.
-fn activation_bytes(flow: &Flow, sizes: Sizes, shard: Shard) -> u64 {
+/// shards, and one head's scores. Composed kernels do not work in place, and have the scores of all heads, and keys and
+/// values once for each query head.
+fn activation_bytes(flow: &Flow, sizes: Sizes, shard: Shard, composed: bool) -> u64 {
     let tokens = flow.lap.tokens.len();
     let cut = (sizes.widest + 3 * sizes.heads.queries * sizes.heads.dim) / shard.size;
-    let scores = flow.lap.rows.iter().map(|rows| {
+    let heads = sizes.heads.queries.div_ceil(shard.size);
+    let attention = flow.lap.rows.iter().map(|rows| {
         let seen = flow.lap.positions[rows.end - 1] as usize + 1;
-        rows.len() * seen
+        let scores = rows.len() * seen;
+        if composed { heads * (5 * scores + 5 * seen * sizes.heads.dim) } else { scores }
     });
-    4 * (tokens * (4 * sizes.hidden + cut) + scores.max().unwrap_or(0)) as u64
+    let copies = if composed { 3 } else { 1 };
+    4 * (copies * tokens * (4 * sizes.hidden + cut) + attention.max().unwrap_or(0)) as u64
 }
 
 /// For the given rows of `hidden`, the logits of all words, on every shard.
@@ -239,4 +245,20 @@ fn encoded(
         }
     };
     rows.iter().zip(queries).map(output).collect()
+}
+
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+#[cfg(test)]
+mod tests {
+    use super::common::assert_same_answers_on;
+    use crate::device::DeviceKind;
+
+    #[test]
+    fn models_composed_as_on_gpus_answer_as_our_kernels_do() {
+        assert_same_answers_on(|_| DeviceKind::Composed);
+    }
 }
