@@ -48,6 +48,14 @@ pub struct DeviceSpec {
     pub memory: Bytes,
 }
 
+/// How many GPUs the driver shows to this process.
+#[cfg(feature = "cuda")]
+pub fn gpus() -> Result<usize, BackendError> {
+    let count = candle_core::cuda::cudarc::driver::CudaContext::device_count()
+        .map_err(|error| BackendError::BadPlan { reason: format!("the driver shows no GPUs: {error}") })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// An opened device.
 pub(crate) struct Device {
     pub(crate) tensors: Tensors,

@@ -25,6 +25,8 @@ mod tokenizer;
 mod weights;
 
 pub use backend::{CandleBackend, ModelChoice};
+#[cfg(feature = "cuda")]
+pub use device::gpus;
 pub use device::{DeviceKind, DeviceSpec, use_one_thread_per_device};
 pub use flow::Flow;
 pub use models::ConfigError;

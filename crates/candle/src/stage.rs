@@ -7,8 +7,8 @@ use crate::flow::{Advance, Flow, Query, Work, advance};
 use crate::kernels::composed_on;
 use crate::kernels::lookup::lookup;
 use crate::models::{Part, PartPlan, Sizes};
-use crate::parallel::Shard;
 use crate::parallel::team::{Member, ShardError, Team};
+use crate::parallel::{Ring, Shard};
 use crate::source::Pooling;
 use crate::weights::Loader;
 use candle_core::Tensor;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// An opened stage.
 pub struct CandleStage {
     devices: Vec<Arc<Device>>,
+    /// What adds the shards' sums if they are on GPUs that NCCL connects.
+    ring: Option<Ring>,
     config: ParallelConfig,
     stage: usize,
     models: BTreeMap<ModelId, StageModel>,
@@ -74,10 +76,11 @@ impl CandleStage {
                 let part = model.opened.config.load(&loader, &part_plan)?;
                 Ok(LoadedShard { part, _memory: loader.into_reservations() })
             };
-            let shards = Team::new(devices.len()).run(&devices, &mut vec![(); devices.len()], load)?;
+            let shards = Team::new(devices.len(), None).run(&devices, &mut vec![(); devices.len()], load)?;
             opened.insert(*id, StageModel { model: Arc::clone(model), layers, shards });
         }
-        Ok(Self { devices, config: plan.config, stage, models: opened })
+        let ring = Ring::over(&devices)?;
+        Ok(Self { devices, ring, config: plan.config, stage, models: opened })
     }
 
     /// One shard's work on one lap.
@@ -159,7 +162,8 @@ impl Stage for CandleStage {
         let mut caches = std::mem::take(&mut flow.caches[self.stage]);
         caches.resize_with(self.devices.len(), || None);
         let work = |member: &Member<'_>, cache: &mut Option<Cache>| self.run_shard(model, &flow, member, cache);
-        let made = Team::new(self.devices.len()).run(&self.devices, &mut caches, work)?;
+        let team = Team::new(self.devices.len(), self.ring.as_ref());
+        let made = team.run(&self.devices, &mut caches, work)?;
         flow.caches[self.stage] = caches;
         flow.hidden = None;
         match made.into_iter().next().expect("a team has a first member") {

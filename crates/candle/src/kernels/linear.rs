@@ -169,11 +169,11 @@ pub(crate) fn sum_parts(parts: &[Tensor], bias: Option<&Tensor>, residual: Optio
     Tensor::from_vec(out, (rows, columns), first.device())
 }
 
-/// The same by candle's operations; parts on other devices are fetched.
+/// The same by candle's operations, for other devices than the processor.
 fn composed_sum(first: &Tensor, others: &[Tensor], bias: Option<&Tensor>, residual: Option<&Tensor>) -> Result<Tensor> {
     let mut sum = first.clone();
     for other in others {
-        sum = (sum + other.to_device(first.device())?)?;
+        sum = (sum + other)?;
     }
     if let Some(bias) = bias {
         sum = sum.broadcast_add(bias)?;
