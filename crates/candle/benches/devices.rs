@@ -1,7 +1,7 @@
-//! What virtual devices are worth: `cargo bench -p statmux-candle`.
+//! What virtual devices are worth: `cargo bench -p statmux-candle`; with `--features cuda`, what GPUs are.
 //!
 //! BERT-base, batch 1, sequence 128: alone on one device, cut by tensors over two, and as a pipeline of two stages fed
-//! with 32 batches, beside as many on one device. Wants two idle cores.
+//! with 32 batches, beside as many on one device. Wants two idle cores, or GPUs.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -18,9 +18,19 @@ fn main() {
 }
 
 fn backend(name: &str) -> CandleBackend {
-    let devices = [DeviceSpec { kind: DeviceKind::Cpu, memory: Bytes::from_gib(4) }; 2];
+    let devices = [0, 1].map(|number| DeviceSpec { kind: kind(number), memory: Bytes::from_gib(4) });
     let source = ModelSource::Preset { name: name.into(), seed: Seed(0) };
     CandleBackend::new(&devices, &[ModelChoice::new(source)]).expect("the preset exists")
+}
+
+#[cfg(not(feature = "cuda"))]
+fn kind(_number: usize) -> DeviceKind {
+    DeviceKind::Cpu
+}
+
+#[cfg(feature = "cuda")]
+fn kind(number: usize) -> DeviceKind {
+    DeviceKind::Cuda(number % statmux_candle::gpus().expect("the driver can be asked"))
 }
 
 fn open(backend: &CandleBackend, config: ParallelConfig) -> Vec<CandleStage> {

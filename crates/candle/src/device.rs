@@ -34,6 +34,9 @@ pub enum DeviceKind {
     /// The GPU with this ordinal.
     #[cfg(feature = "cuda")]
     Cuda(usize),
+    /// One thread of the processor that computes as a GPU would, by candle's operations.
+    #[cfg(test)]
+    Composed,
 }
 
 /// One device to open: what it is and how much it may hold.
@@ -43,6 +46,14 @@ pub struct DeviceSpec {
     pub kind: DeviceKind,
     /// The memory that weights, caches and activations may use.
     pub memory: Bytes,
+}
+
+/// How many GPUs the driver shows to this process.
+#[cfg(feature = "cuda")]
+pub fn gpus() -> Result<usize, BackendError> {
+    let count = candle_core::cuda::cudarc::driver::CudaContext::device_count()
+        .map_err(|error| BackendError::BadPlan { reason: format!("the driver shows no GPUs: {error}") })?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// An opened device.
@@ -72,6 +83,8 @@ impl Device {
     pub(crate) fn open(id: DeviceId, spec: DeviceSpec) -> Result<Self, BackendError> {
         let tensors = match spec.kind {
             DeviceKind::Cpu => Tensors::Cpu,
+            #[cfg(test)]
+            DeviceKind::Composed => Tensors::Cpu,
             #[cfg(feature = "cuda")]
             DeviceKind::Cuda(ordinal) => Tensors::new_cuda_with_stream(ordinal)
                 .map_err(|error| BackendError::BadPlan { reason: format!("device {}: {error}", id.0) })?,
@@ -85,6 +98,8 @@ impl Device {
             .start_handler(move |_| {
                 // A container may forbid it; the device is then merely not pinned.
                 let _pinned = core.is_some_and(core_affinity::set_for_current);
+                #[cfg(test)]
+                kernels::tests::COMPOSED.set(spec.kind == DeviceKind::Composed);
             })
             .build()
             .map_err(|error| BackendError::BadPlan { reason: format!("device {}: {error}", id.0) })?;
@@ -156,5 +171,14 @@ mod tests {
         let device = Device::open(DeviceId(1), DeviceSpec { kind: DeviceKind::Cpu, memory: Bytes::from_gib(1) });
         let device = device.expect("a thread can be started");
         assert_eq!(device.thread().install(rayon::current_num_threads), 1);
+    }
+
+    #[test]
+    fn only_processors_have_kernels_of_our_own() {
+        for (kind, composed) in [(DeviceKind::Cpu, false), (DeviceKind::Composed, true)] {
+            let device = Device::open(DeviceId(0), DeviceSpec { kind, memory: Bytes::from_gib(1) });
+            let device = device.expect("a thread can be started");
+            assert_eq!(device.thread().install(|| kernels::composed_on(&device.tensors)), composed);
+        }
     }
 }

@@ -6,6 +6,9 @@
 //!
 //! **Invariant:** this is the only crate that names candle or CUDA, and a model gives the same answer however it is cut.
 
+#[cfg(test)]
+extern crate self as statmux_candle;
+
 mod backend;
 mod cache;
 mod chat;
@@ -23,6 +26,8 @@ mod tokenizer;
 mod weights;
 
 pub use backend::{CandleBackend, ModelChoice};
+#[cfg(feature = "cuda")]
+pub use device::gpus;
 pub use device::{DeviceKind, DeviceSpec, use_one_thread_per_device};
 pub use flow::Flow;
 pub use models::ConfigError;

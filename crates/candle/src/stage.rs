@@ -4,10 +4,11 @@ use crate::backend::Model;
 use crate::cache::Cache;
 use crate::device::{Device, Reservation};
 use crate::flow::{Advance, Flow, Query, Work, advance};
+use crate::kernels::composed_on;
 use crate::kernels::lookup::lookup;
 use crate::models::{Part, PartPlan, Sizes};
-use crate::parallel::Shard;
 use crate::parallel::team::{Member, ShardError, Team};
+use crate::parallel::{Ring, Shard};
 use crate::source::Pooling;
 use crate::weights::Loader;
 use candle_core::Tensor;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 /// An opened stage.
 pub struct CandleStage {
     devices: Vec<Arc<Device>>,
+    /// What adds the shards' sums if they are on GPUs that NCCL connects.
+    ring: Option<Ring>,
     config: ParallelConfig,
     stage: usize,
     models: BTreeMap<ModelId, StageModel>,
@@ -73,10 +76,11 @@ impl CandleStage {
                 let part = model.opened.config.load(&loader, &part_plan)?;
                 Ok(LoadedShard { part, _memory: loader.into_reservations() })
             };
-            let shards = Team::new(devices.len()).run(&devices, &mut vec![(); devices.len()], load)?;
+            let shards = Team::new(devices.len(), None).run(&devices, &mut vec![(); devices.len()], load)?;
             opened.insert(*id, StageModel { model: Arc::clone(model), layers, shards });
         }
-        Ok(Self { devices, config: plan.config, stage, models: opened })
+        let ring = Ring::over(&devices)?;
+        Ok(Self { devices, ring, config: plan.config, stage, models: opened })
     }
 
     /// One shard's work on one lap.
@@ -104,7 +108,8 @@ impl CandleStage {
         let shard = Shard { rank: member.rank, size: self.devices.len() };
         let part = &*model.shards[member.rank].part;
         let sizes = model.model.opened.config.sizes();
-        let _activations = device.memory.reserve(activation_bytes(flow, sizes, shard), "activations")?;
+        let bytes = activation_bytes(flow, sizes, shard, composed_on(&device.tensors));
+        let _activations = device.memory.reserve(bytes, "activations")?;
         if cache.is_none() && matches!(flow.work, Work::Decode(_)) {
             let width = sizes.heads.cache_width(shard);
             *cache = Some(Cache::new(device, model.layers.len(), &flow.full_lengths(), width)?);
@@ -157,7 +162,8 @@ impl Stage for CandleStage {
         let mut caches = std::mem::take(&mut flow.caches[self.stage]);
         caches.resize_with(self.devices.len(), || None);
         let work = |member: &Member<'_>, cache: &mut Option<Cache>| self.run_shard(model, &flow, member, cache);
-        let made = Team::new(self.devices.len()).run(&self.devices, &mut caches, work)?;
+        let team = Team::new(self.devices.len(), self.ring.as_ref());
+        let made = team.run(&self.devices, &mut caches, work)?;
         flow.caches[self.stage] = caches;
         flow.hidden = None;
         match made.into_iter().next().expect("a team has a first member") {
@@ -188,15 +194,19 @@ impl Stage for CandleStage {
 }
 
 /// What a lap needs besides weights and caches, at its peak: a few vectors per token, the widest ones cut over
-/// shards, and one head's scores.
-fn activation_bytes(flow: &Flow, sizes: Sizes, shard: Shard) -> u64 {
+/// shards, and one head's scores. Composed kernels do not work in place, and have the scores of all heads, and keys and
+/// values once for each query head.
+fn activation_bytes(flow: &Flow, sizes: Sizes, shard: Shard, composed: bool) -> u64 {
     let tokens = flow.lap.tokens.len();
     let cut = (sizes.widest + 3 * sizes.heads.queries * sizes.heads.dim) / shard.size;
-    let scores = flow.lap.rows.iter().map(|rows| {
+    let heads = sizes.heads.queries.div_ceil(shard.size);
+    let attention = flow.lap.rows.iter().map(|rows| {
         let seen = flow.lap.positions[rows.end - 1] as usize + 1;
-        rows.len() * seen
+        let scores = rows.len() * seen;
+        if composed { heads * (5 * scores + 5 * seen * sizes.heads.dim) } else { scores }
     });
-    4 * (tokens * (4 * sizes.hidden + cut) + scores.max().unwrap_or(0)) as u64
+    let copies = if composed { 3 } else { 1 };
+    4 * (copies * tokens * (4 * sizes.hidden + cut) + attention.max().unwrap_or(0)) as u64
 }
 
 /// For the given rows of `hidden`, the logits of all words, on every shard.
@@ -239,4 +249,20 @@ fn encoded(
         }
     };
     rows.iter().zip(queries).map(output).collect()
+}
+
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+#[cfg(test)]
+mod tests {
+    use super::common::assert_same_answers_on;
+    use crate::device::DeviceKind;
+
+    #[test]
+    fn models_composed_as_on_gpus_answer_as_our_kernels_do() {
+        assert_same_answers_on(|_| DeviceKind::Composed);
+    }
 }

@@ -3,7 +3,7 @@
 #[allow(dead_code)]
 mod common;
 
-use common::{answer, backend, difference, finish, generate, generated, open, tokens};
+use common::{answer, backend, difference, encoder_inputs, finish, generate, generated, open, tokens};
 use statmux_candle::{ModelChoice, ModelSource};
 use statmux_core::backend::{Backend, Finish, Input, Output, Sampling};
 use statmux_core::{ModelId, ParallelConfig, Seed};
@@ -12,15 +12,6 @@ const CONFIGS: [(u32, u32); 9] = [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4)
 
 fn preset(name: &str) -> ModelChoice {
     ModelChoice::new(ModelSource::Preset { name: name.into(), seed: Seed(11) })
-}
-
-fn encoder_inputs() -> Vec<Input> {
-    vec![
-        Input::Embed { tokens: tokens(17, 1) },
-        Input::MaskedLogits { tokens: tokens(9, 2), positions: vec![0, 8, 3] },
-        Input::Embed { tokens: tokens(1, 3) },
-        Input::Embed { tokens: tokens(64, 4) },
-    ]
 }
 
 #[test]

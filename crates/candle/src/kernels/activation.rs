@@ -1,5 +1,6 @@
 //! What stands between two linear layers.
 
+use super::composed_on;
 use super::vector::{erf, exp, tanh};
 use candle_core::{Result, Tensor};
 
@@ -76,7 +77,7 @@ impl Activation {
 pub(crate) fn gated_silu(x: &Tensor) -> Result<Tensor> {
     let (rows, columns) = x.dims2()?;
     let half = columns / 2;
-    if !x.device().is_cpu() {
+    if composed_on(x.device()) {
         return x.narrow(1, 0, half)?.silu()? * x.narrow(1, half, half)?;
     }
     let values = super::CpuSlice::of(x)?;

@@ -1,8 +1,8 @@
 //! Softmax attention over packed sequences.
 
-use super::CpuSlice;
 use super::matmul::{Matrix, multiply};
 use super::vector::{softmax, widest};
+use super::{CpuSlice, composed_on};
 use candle_core::{D, DType, Result, Tensor};
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ pub(crate) fn attention(
     sight: Sight,
 ) -> Result<Tensor> {
     let device = queries.matrix.device();
-    if !device.is_cpu() {
+    if composed_on(device) {
         let parts = sequences.iter().map(|sequence| composed(queries, sequence, heads, sight));
         return Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0);
     }

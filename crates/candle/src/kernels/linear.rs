@@ -1,9 +1,9 @@
 //! `activation(x W + b)`, and the sum of such products over shards.
 
-use super::CpuSlice;
 use super::activation::Activation;
 use super::matmul::{Matrix, multiply};
 use super::vector::{dot, widest};
+use super::{CpuSlice, composed_on};
 use candle_core::{Device, Result, Tensor};
 
 /// The weight of a linear layer, in the order in which its device reads it fastest.
@@ -28,7 +28,7 @@ const PANEL: usize = 64;
 
 impl Order {
     pub(crate) fn on(device: &Device, inputs: usize, outputs: usize) -> Self {
-        Self { inputs, outputs, panel: if device.is_cpu() { PANEL } else { outputs } }
+        Self { inputs, outputs, panel: if composed_on(device) { outputs } else { PANEL } }
     }
 
     /// Where a panel begins, and how far apart the rows of a column in it are.
@@ -56,7 +56,7 @@ const FEW_ROWS: usize = 4;
 
 /// `activation(x * weight + bias)` for `x` of shape (tokens, inputs).
 pub(crate) fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if composed_on(x.device()) {
         return composed_linear(x, &weight.values, bias, activation);
     }
     let (rows, inner) = x.dims2()?;
@@ -118,7 +118,7 @@ fn row_times_panel(x: &[f32], panel: &[f32], out: &mut [f32]) {
 
 /// `x * table^T`: the inner products of each row of `x` with each row of `table`.
 pub(crate) fn project(x: &Tensor, table: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if composed_on(x.device()) {
         return x.matmul(&table.t()?);
     }
     let (rows, inner) = x.dims2()?;
@@ -144,7 +144,7 @@ pub(crate) fn project(x: &Tensor, table: &Tensor) -> Result<Tensor> {
 /// `parts[0] + parts[1] + … + bias + residual`, always in that order, so that all shards get the same bits.
 pub(crate) fn sum_parts(parts: &[Tensor], bias: Option<&Tensor>, residual: Option<&Tensor>) -> Result<Tensor> {
     let (first, others) = parts.split_first().expect("a sum has at least one part");
-    if !first.device().is_cpu() {
+    if composed_on(first.device()) {
         return composed_sum(first, others, bias, residual);
     }
     let (rows, columns) = first.dims2()?;
@@ -169,11 +169,11 @@ pub(crate) fn sum_parts(parts: &[Tensor], bias: Option<&Tensor>, residual: Optio
     Tensor::from_vec(out, (rows, columns), first.device())
 }
 
-/// The same by candle's operations; parts on other devices are fetched.
+/// The same by candle's operations, for other devices than the processor.
 fn composed_sum(first: &Tensor, others: &[Tensor], bias: Option<&Tensor>, residual: Option<&Tensor>) -> Result<Tensor> {
     let mut sum = first.clone();
     for other in others {
-        sum = (sum + other.to_device(first.device())?)?;
+        sum = (sum + other)?;
     }
     if let Some(bias) = bias {
         sum = sum.broadcast_add(bias)?;

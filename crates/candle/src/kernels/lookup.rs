@@ -1,6 +1,6 @@
 //! Rows of a table by index.
 
-use super::CpuSlice;
+use super::{CpuSlice, composed_on};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(crate) fn lookup(table: &Tensor, own: &Range<usize>, indices: &[u32]) -> Result<Tensor> {
     let (rows, columns) = table.dims2()?;
     debug_assert_eq!(rows, own.len());
-    if !table.device().is_cpu() {
+    if composed_on(table.device()) {
         return composed(table, own, indices);
     }
     let values = CpuSlice::of(table)?;

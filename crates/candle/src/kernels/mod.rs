@@ -16,8 +16,17 @@ pub(crate) mod norm;
 pub(crate) mod rope;
 pub(crate) mod vector;
 
-use candle_core::{Error, Result, Storage, Tensor};
+use candle_core::{Device, Error, Result, Storage, Tensor};
 use parking_lot::RwLockReadGuard;
+
+/// Whether kernels for `device` are composed of candle's operations.
+pub(crate) fn composed_on(device: &Device) -> bool {
+    #[cfg(test)]
+    if tests::COMPOSED.get() {
+        return true;
+    }
+    !device.is_cpu()
+}
 
 /// The memory of a contiguous `f32` tensor on the processor.
 pub(crate) struct CpuSlice<'a> {
@@ -54,10 +63,15 @@ impl std::ops::Deref for CpuSlice<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use candle_core::Device;
     use statmux_core::Seed;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Whether this thread is that of a device which computes on the processor as GPUs would.
+        pub(crate) static COMPOSED: Cell<bool> = const { Cell::new(false) };
+    }
 
     /// A matrix of numbers in [-1, 1).
     pub(super) fn noise(rows: usize, columns: usize, seed: u64) -> Tensor {

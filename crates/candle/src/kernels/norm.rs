@@ -1,12 +1,12 @@
 //! Normalisation of each token's vector.
 
-use super::CpuSlice;
 use super::vector::{sum_of, widest};
+use super::{CpuSlice, composed_on};
 use candle_core::{D, Result, Tensor};
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, row by row.
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if composed_on(x.device()) {
         return composed_layer_norm(x, weight, bias, epsilon);
     }
     let (rows, columns) = x.dims2()?;
@@ -28,7 +28,7 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f6
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight`, row by row.
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if composed_on(x.device()) {
         return composed_rms_norm(x, weight, epsilon);
     }
     let (rows, columns) = x.dims2()?;

@@ -1,6 +1,6 @@
 //! Rotary position embeddings.
 
-use super::CpuSlice;
+use super::{CpuSlice, composed_on};
 use candle_core::{Result, Tensor};
 
 /// Rotates the first `heads * dim` columns of each row of `x` by angles that grow with the row's position.
@@ -11,7 +11,7 @@ pub(crate) fn rotate(x: &Tensor, heads: usize, dim: usize, positions: &[u32], fr
     let (rows, columns) = x.dims2()?;
     let half = dim / 2;
     let (cosines, sines) = angles(positions, frequencies);
-    if !x.device().is_cpu() {
+    if composed_on(x.device()) {
         return composed(x, heads, dim, cosines, sines);
     }
     let mut out = CpuSlice::of(x)?.to_vec();

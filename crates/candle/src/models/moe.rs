@@ -11,7 +11,6 @@ use super::bert::{AttentionBlock, Config as BertConfig, Embeddings, MaskedHead, 
 use super::{Part, PartPlan, Sizes};
 use crate::cache::LayerCache;
 use crate::kernels::activation::Activation;
-use crate::kernels::linear::sum_parts;
 use crate::lap::Lap;
 use crate::parallel::Shard;
 use crate::parallel::layers::{ColumnLinear, LinearName, RowLinear};
@@ -191,7 +190,7 @@ impl Experts {
             let answer = expert.down.forward(&inner, Activation::Identity)?;
             sum = sum.index_add(&rows, &answer.broadcast_mul(&weights)?, 0)?;
         }
-        Ok(sum_parts(&member.exchange(sum)?, None, Some(hidden))?)
+        member.sum(sum, None, Some(hidden))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Shard;
 use super::team::{Member, ShardError};
 use crate::kernels::activation::Activation;
-use crate::kernels::linear::{Weight, linear, project, sum_parts};
+use crate::kernels::linear::{Weight, linear, project};
 use crate::kernels::lookup::lookup;
 use crate::weights::{Block, Loader, Stored};
 use candle_core::Tensor;
@@ -107,8 +107,7 @@ impl RowLinear {
         member: &Member<'_>,
     ) -> Result<Tensor, ShardError> {
         let part = linear(x, &self.weight, None, Activation::Identity)?;
-        let parts = member.exchange(part)?;
-        Ok(sum_parts(&parts, self.bias.as_ref(), residual)?)
+        member.sum(part, self.bias.as_ref(), residual)
     }
 }
 
@@ -127,8 +126,7 @@ impl WordTable {
 
     /// The vectors of `tokens`, on every shard.
     pub(crate) fn embed(&self, tokens: &[u32], member: &Member<'_>) -> Result<Tensor, ShardError> {
-        let parts = member.exchange(lookup(&self.rows, &self.own, tokens)?)?;
-        Ok(sum_parts(&parts, None, None)?)
+        member.sum(lookup(&self.rows, &self.own, tokens)?, None, None)
     }
 
     /// The inner products of each row of `x` with this shard's words.

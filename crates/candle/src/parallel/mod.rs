@@ -4,11 +4,19 @@
 //! linear layer of a pair by its outputs, the second by its inputs, so that the shards meet only once a pair, in
 //! [`team`], where each gets all partial sums.
 
+#[cfg(not(feature = "nccl"))]
+mod absent;
 pub(crate) mod attention;
 pub(crate) mod layers;
+#[cfg(feature = "nccl")]
+mod nccl;
 pub(crate) mod partition;
 pub(crate) mod team;
 
+#[cfg(not(feature = "nccl"))]
+pub(crate) use absent::Ring;
+#[cfg(feature = "nccl")]
+pub(crate) use nccl::Ring;
 use std::ops::Range;
 
 /// One of the equal partners that share each operator of a stage.

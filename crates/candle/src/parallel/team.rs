@@ -3,7 +3,12 @@
 //! Each member puts its partial result down, waits for the others, and takes all of them up in rank order; every
 //! member then adds them in the same order and has the same bits. Two rows of slots take turns, so one meeting of all
 //! is enough: nobody can be more than one round ahead.
+//!
+//! GPUs that NCCL connects add on the way from one to the other instead; their members meet only to know that all of
+//! them will.
 
+use super::Ring;
+use crate::kernels::linear::sum_parts;
 use candle_core::Tensor;
 use statmux_core::backend::BackendError;
 use std::any::Any;
@@ -16,8 +21,9 @@ use crate::device::{Device, lost};
 use std::sync::Arc;
 
 /// The meeting point of one run of one stage. A new run takes a new one, so faults leave nothing behind.
-pub(crate) struct Team {
+pub(crate) struct Team<'a> {
     size: usize,
+    ring: Option<&'a Ring>,
     slots: [Vec<Mutex<Option<Tensor>>>; 2],
     arrived: AtomicUsize,
     meetings: AtomicUsize,
@@ -28,7 +34,7 @@ pub(crate) struct Team {
 
 /// One shard's seat at the meeting point.
 pub(crate) struct Member<'a> {
-    team: &'a Team,
+    team: &'a Team<'a>,
     pub(crate) rank: usize,
     round: Cell<usize>,
 }
@@ -57,11 +63,13 @@ impl From<BackendError> for ShardError {
 /// How long to spin before sleeping: shards that run in step arrive within microseconds of each other.
 const SPINS: u32 = 4000;
 
-impl Team {
-    pub(crate) fn new(size: usize) -> Self {
+impl<'a> Team<'a> {
+    /// A team of `size` members, whose devices `ring` connects if there is one.
+    pub(crate) fn new(size: usize, ring: Option<&'a Ring>) -> Self {
         let slots = || (0..size).map(|_| Mutex::new(None)).collect();
         Self {
             size,
+            ring,
             slots: [slots(), slots()],
             arrived: AtomicUsize::new(0),
             meetings: AtomicUsize::new(0),
@@ -157,7 +165,25 @@ impl Team {
 type Seat<'a, S, T> = (usize, (&'a mut S, &'a mut Option<Result<T, ShardError>>));
 
 impl Member<'_> {
-    /// Gives `part` to all members and takes theirs: one tensor per rank, in rank order.
+    /// The sum of all members' parts, plus `bias` and `residual`: on every member the same bits.
+    pub(crate) fn sum(
+        &self,
+        part: Tensor,
+        bias: Option<&Tensor>,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor, ShardError> {
+        if let Some(ring) = self.team.ring {
+            // NCCL would wait for ever for a shard that has failed.
+            self.team.meet()?;
+            return Ok(sum_parts(&[ring.sum(self.rank, &part)?], bias, residual)?);
+        }
+        let device = part.device().clone();
+        let parts = self.exchange(part)?;
+        let here = parts.iter().map(|part| part.to_device(&device)).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(sum_parts(&here, bias, residual)?)
+    }
+
+    /// Gives `part` to all members and takes theirs: one tensor per rank, in rank order, each on its rank's device.
     pub(crate) fn exchange(&self, part: Tensor) -> Result<Vec<Tensor>, ShardError> {
         if self.team.size == 1 {
             return Ok(vec![part]);
@@ -193,7 +219,7 @@ mod tests {
     #[test]
     fn everybody_gets_everything_in_rank_order_round_after_round() {
         let devices = devices(4);
-        let sums = Team::new(4).run(&devices, &mut [0.0f32; 4], |member, state| {
+        let sums = Team::new(4, None).run(&devices, &mut [0.0f32; 4], |member, state| {
             for round in 0..200 {
                 let value = Tensor::new((member.rank * 1000 + round) as f32, &Tensors::Cpu)?;
                 let parts = member.exchange(value)?;
@@ -208,10 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn sums_have_the_same_bits_on_every_member() {
+        let row = |values: [f32; 2]| Tensor::new(&[values], &Tensors::Cpu);
+        // In single precision the order matters: a million swallows what is added to it.
+        let parts = [[1e6, 1.0], [0.01, 2.0], [0.01, 3.0]];
+        let sums = Team::new(3, None).run(&devices(3), &mut [(); 3], |member, ()| {
+            let bias = Tensor::new(&[0.0f32, 10.0], &Tensors::Cpu)?;
+            let sum = member.sum(row(parts[member.rank])?, Some(&bias), Some(&row([-1e6, 0.5])?))?;
+            Ok(sum.to_vec2::<f32>()?)
+        });
+        assert_eq!(sums.expect("nobody fails"), vec![vec![vec![0.0, 16.5]]; 3]);
+    }
+
+    #[test]
     fn one_failure_ends_the_run_with_its_own_error() {
         let devices = devices(3);
         for panics in [true, false] {
-            let result = Team::new(3).run(&devices, &mut [(); 3], |member, ()| {
+            let result = Team::new(3, None).run(&devices, &mut [(); 3], |member, ()| {
                 if member.rank == 1 {
                     assert!(!panics, "rank one panics");
                     return Err(BackendError::BadInput { reason: "rank one fails".into() }.into());

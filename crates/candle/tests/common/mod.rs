@@ -1,8 +1,8 @@
 //! Runs whole batches through all stages of a group, as the server would, on one thread.
 
-use statmux_candle::{CandleBackend, CandleStage, DeviceKind, DeviceSpec, Flow, ModelChoice};
+use statmux_candle::{CandleBackend, CandleStage, DeviceKind, DeviceSpec, Flow, ModelChoice, ModelSource};
 use statmux_core::backend::{Backend, BackendError, Finish, Generate, Input, Output, Sampling, Stage, StagePlan, Step};
-use statmux_core::{Bytes, DeviceId, GroupId, ModelId, ParallelConfig};
+use statmux_core::{Bytes, DeviceId, GroupId, ModelId, ParallelConfig, Seed};
 
 /// `count` virtual devices of the given memory.
 pub(crate) fn devices(count: u32, memory: Bytes) -> Vec<DeviceSpec> {
@@ -56,10 +56,57 @@ pub(crate) fn finish(stages: &mut [CandleStage], mut flow: Flow) -> Result<(Vec<
 
 /// What `inputs` give in one batch.
 pub(crate) fn answer(choice: &ModelChoice, config: ParallelConfig, inputs: Vec<Input>) -> Vec<Output> {
-    let backend = backend(choice, config);
+    answer_on(&devices(config.devices(), Bytes::from_gib(4)), choice, config, inputs)
+}
+
+/// What `inputs` give in one batch on these devices.
+pub(crate) fn answer_on(
+    devices: &[DeviceSpec],
+    choice: &ModelChoice,
+    config: ParallelConfig,
+    inputs: Vec<Input>,
+) -> Vec<Output> {
+    let backend = CandleBackend::new(devices, std::slice::from_ref(choice)).expect("the devices and the model exist");
     let mut stages = open(&backend, config).expect("the model fits");
     let flow = backend.start(ModelId(0), inputs).expect("the inputs are good");
     finish(&mut stages, flow).expect("nothing fails").0
+}
+
+/// Asserts that every architecture, cut over devices of the kinds that `kind` gives them by number, answers as on one
+/// core of the processor: vectors within 1e-3, and the same tokens.
+pub(crate) fn assert_same_answers_on(kind: impl Fn(usize) -> DeviceKind) {
+    let decoder_inputs =
+        || vec![generate(tokens(33, 1), 9, Sampling::Greedy), generate(tokens(1, 2), 5, Sampling::Greedy)];
+    for name in ["bert-tiny", "moe-tiny", "gpt2-tiny", "llama-tiny"] {
+        let inputs =
+            || if name.starts_with("gpt") || name.starts_with("llama") { decoder_inputs() } else { encoder_inputs() };
+        let choice = ModelChoice::new(ModelSource::Preset { name: name.into(), seed: Seed(11) });
+        let expected = answer(&choice, ParallelConfig::SINGLE, inputs());
+        for (op, pp) in [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1)] {
+            let config = ParallelConfig::new(op, pp);
+            let device = |number| DeviceSpec { kind: kind(number), memory: Bytes::from_gib(4) };
+            let devices: Vec<_> = (0..config.devices() as usize).map(device).collect();
+            for (expected, found) in expected.iter().zip(answer_on(&devices, &choice, config, inputs())) {
+                match expected {
+                    Output::Generated { .. } => assert_eq!(*expected, found, "{name}, op {op}, pp {pp}"),
+                    _ => {
+                        let difference = difference(expected, &found);
+                        assert!(difference < 1e-3, "{name}, op {op}, pp {pp}: {difference}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Texts to encode, of several lengths.
+pub(crate) fn encoder_inputs() -> Vec<Input> {
+    vec![
+        Input::Embed { tokens: tokens(17, 1) },
+        Input::MaskedLogits { tokens: tokens(9, 2), positions: vec![0, 8, 3] },
+        Input::Embed { tokens: tokens(1, 3) },
+        Input::Embed { tokens: tokens(64, 4) },
+    ]
 }
 
 /// Some tokens that depend on `salt`.
