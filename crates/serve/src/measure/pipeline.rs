@@ -155,17 +155,20 @@ mod tests {
         started: AtomicUsize,
     }
 
+    #[derive(Clone)]
+    struct Shared(Arc<Counting>);
+
     struct CountingStage {
-        backend: Arc<Counting>,
+        backend: Shared,
         plan: StagePlan,
     }
 
-    impl Backend for Arc<Counting> {
+    impl Backend for Shared {
         type Flow = u32;
         type Stage = CountingStage;
 
         fn open(&self, plan: &StagePlan) -> Result<CountingStage, BackendError> {
-            Ok(CountingStage { backend: Arc::clone(self), plan: plan.clone() })
+            Ok(CountingStage { backend: self.clone(), plan: plan.clone() })
         }
 
         fn start(&self, _: ModelId, _: Vec<Input>) -> Result<u32, BackendError> {
@@ -185,7 +188,7 @@ mod tests {
         type Flow = u32;
 
         fn run(&mut self, lap: u32) -> Result<Step<u32>, BackendError> {
-            let Counting { inside, most, panics, started } = &*self.backend;
+            let Counting { inside, most, panics, started } = &*self.backend.0;
             let last = self.plan.stage + 1 == self.plan.config.pp;
             if self.plan.stage == 0 && lap == 0 {
                 most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
@@ -206,11 +209,11 @@ mod tests {
         }
     }
 
-    fn counting(panics: usize) -> Arc<Counting> {
-        Arc::new(Counting { panics, ..Counting::default() })
+    fn counting(panics: usize) -> Shared {
+        Shared(Arc::new(Counting { panics, ..Counting::default() }))
     }
 
-    fn run(counting: &Arc<Counting>, inside: usize) -> Result<Vec<Ran>, BackendError> {
+    fn run(counting: &Shared, inside: usize) -> Result<Vec<Ran>, BackendError> {
         let config = ParallelConfig::new(1, 3);
         Pipeline::with(counting, &[ModelId(0)], config, |pipeline| {
             assert_eq!(pipeline.memory(), [1, 2, 3].map(Bytes::new));
@@ -223,9 +226,9 @@ mod tests {
         for inside in [1, 2, 4] {
             let counting = counting(0);
             let ran = run(&counting, inside).expect("nothing fails");
-            assert_eq!((ran.len(), counting.started.load(SeqCst)), (20, 20));
+            assert_eq!((ran.len(), counting.0.started.load(SeqCst)), (20, 20));
             assert!(ran.iter().all(|ran| ran.seconds.iter().all(|&seconds| seconds > 0.0)));
-            assert!(counting.most.load(SeqCst) <= inside);
+            assert!(counting.0.most.load(SeqCst) <= inside);
         }
     }
 

@@ -14,7 +14,6 @@ pub(crate) use absent::{prepare_threads, start_real};
 #[cfg(feature = "candle")]
 pub(crate) use real::{RealDevices, open_backend, prepare_threads, start_real};
 
-use crate::output::UsageError;
 use crate::scenario::Scenario;
 use clap::ValueEnum;
 use statmux_core::files::FileError;
@@ -83,9 +82,10 @@ pub(crate) fn start(
     }
 }
 
-/// An error that says which build has what was asked for.
-pub(crate) fn not_in_this_build(backend: &str, features: &str) -> UsageError {
-    UsageError(format!(
+/// An error that says which build has what was asked for; builds for GPUs have everything.
+#[cfg(not(feature = "cuda"))]
+pub(crate) fn not_in_this_build(backend: &str, features: &str) -> crate::output::UsageError {
+    crate::output::UsageError(format!(
         "the backend `{backend}` is not in this build of statmux: build it with {features}, or use --backend sleep"
     ))
 }
