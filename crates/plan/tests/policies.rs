@@ -37,7 +37,7 @@ proptest! {
                 Err(PlanError::IntegerProgram { .. }) if case.models.iter().any(|m| m.slo == Slo::None) => continue,
                 Err(error) => return Err(TestCaseError::fail(format!("{}: {error}", info.name))),
             };
-            let max_batch = case.settings.scheduler.max_batch;
+            let max_batch = plan.scheduling.map_or(case.settings.scheduler.max_batch, |chosen| chosen.max_batch);
             prop_assert!(plan.windows.0.is_sorted_by(|a, b| a.starts < b.starts), "{}", info.name);
             for window in &plan.windows.0 {
                 let checked = window.placement.check(&case.cluster, &case.models, max_batch);

@@ -2,7 +2,7 @@
 
 use crate::memory::{Footprint, Room};
 use crate::problem::Problem;
-use statmux_core::{Cluster, Group, ModelId, ParallelConfig};
+use statmux_core::{Cluster, Group, ModelId, ModelSpec, ParallelConfig};
 use std::collections::BTreeMap;
 
 /// A model on a group of some shape.
@@ -17,6 +17,8 @@ pub(super) struct Offer {
 #[derive(Debug)]
 pub(super) struct Catalogue<'a> {
     pub(super) cluster: &'a Cluster,
+    models: &'a [ModelSpec],
+    max_batch: u32,
     /// The shapes in which some model can be in time, smallest first.
     pub(super) shapes: Vec<ParallelConfig>,
     offers: BTreeMap<ParallelConfig, Vec<Option<Offer>>>,
@@ -57,7 +59,7 @@ impl<'a> Catalogue<'a> {
         let demand = problem.rates().into_iter().enumerate().map(|(index, rate)| rate * cheapest(index)).collect();
         let mut shapes: Vec<ParallelConfig> = offers.keys().copied().collect();
         shapes.sort_by_key(|shape| (shape.devices(), shape.pp));
-        Self { cluster: problem.cluster, shapes, offers, demand }
+        Self { cluster: problem.cluster, models: problem.models, max_batch, shapes, offers, demand }
     }
 
     /// What `model` would be on a group of `shape`; `None` where it could never be in time, or has no profile.
@@ -68,8 +70,12 @@ impl<'a> Catalogue<'a> {
     /// The room that is left on `group`.
     pub(super) fn room(&self, group: &Group) -> Room {
         let room = Room::new(group, self.cluster);
-        let footprints = group.models.iter().filter_map(|&model| self.offer(group.config, model));
-        footprints.fold(room, |room, offer| room.with(offer.footprint))
+        // The published search also places models where they can never be in time: they have no offer, but weigh.
+        let footprint = |&model: &ModelId| match self.offer(group.config, model) {
+            Some(offer) => Some(offer.footprint),
+            None => Footprint::new(&self.models[model.index()], group.config, self.max_batch),
+        };
+        group.models.iter().filter_map(footprint).fold(room, Room::with)
     }
 
     /// Whether `model` is new to `group`, useful there, and fits.

@@ -287,7 +287,11 @@ impl Statmux {
         let first = &choices[0];
         let uniform = first.catalogue.shapes.par_iter().map(|&shape| filled(first, shape));
         let mut placements: Vec<Placement> = uniform.collect();
-        placements.extend(published.cloned());
+        // It was made for the scenario's batches, and larger ones need more room.
+        let holds = |published: &&Placement| {
+            published.check(problem.cluster, problem.models, first.scheduling.max_batch).is_ok()
+        };
+        placements.extend(published.filter(holds).cloned());
         if placements.is_empty() {
             placements.push(Placement::default());
         }
