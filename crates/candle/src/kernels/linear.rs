@@ -23,12 +23,27 @@ pub(crate) struct Order {
     panel: usize,
 }
 
-/// Columns of a panel: as many as the innermost kernel of the matrix product computes at once, in 256 bytes.
-const PANEL: usize = 64;
+/// Columns of a panel: as many as the innermost kernel of the matrix product computes at once with the widest vectors
+/// of this processor.
+///
+/// With twice as many, half of every cache line that it reads would be for later, and rows so far apart would fall on
+/// the same few sets of the first-level cache.
+fn panel_width() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        return WIDE_PANEL;
+    }
+    NARROW_PANEL
+}
+
+/// Four vectors of AVX-512.
+const WIDE_PANEL: usize = 64;
+/// Two vectors of AVX2, four of NEON.
+const NARROW_PANEL: usize = 16;
 
 impl Order {
     pub(crate) fn on(device: &Device, inputs: usize, outputs: usize) -> Self {
-        Self { inputs, outputs, panel: if composed_on(device) { outputs } else { PANEL } }
+        Self { inputs, outputs, panel: if composed_on(device) { outputs } else { panel_width() } }
     }
 
     /// Where a panel begins, and how far apart the rows of a column in it are.
@@ -64,15 +79,18 @@ pub(crate) fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activat
     assert_eq!(inner, inputs, "a linear layer was given vectors of the wrong length");
     let (x_values, weight_values) = (CpuSlice::of(x)?, CpuSlice::of(&weight.values)?);
     let mut out = vec![0.0; rows * outputs];
-    for (start, width) in weight.order.panels() {
-        let panel = &weight_values[start * inputs..][..inputs * width];
-        if rows <= FEW_ROWS {
-            widest(|| {
-                for (x, out) in x_values.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
-                    row_times_panel(x, panel, &mut out[start..start + width]);
+    if rows <= FEW_ROWS {
+        widest(|| {
+            for (x, out) in x_values.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
+                match weight.order.panel {
+                    NARROW_PANEL => row_times_panels::<NARROW_PANEL, 4>(x, &weight_values, out),
+                    _ => row_times_panels::<WIDE_PANEL, 1>(x, &weight_values, out),
                 }
-            });
-        } else {
+            }
+        });
+    } else {
+        for (start, width) in weight.order.panels() {
+            let panel = &weight_values[start * inputs..][..inputs * width];
             let a = Matrix::new(&x_values, rows, inputs, inputs);
             multiply(&mut out[start..], outputs, a, Matrix::new(panel, inputs, width, width), 1.0);
         }
@@ -95,24 +113,37 @@ fn composed_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activatio
     activation.apply_tensor(&sum)
 }
 
-/// `out = x * panel`.
+/// `out = x * weights`, where `weights` are panels of `WIDTH` columns, `COUNT` of them at a time.
 #[inline(always)]
-fn row_times_panel(x: &[f32], panel: &[f32], out: &mut [f32]) {
-    if out.len() == PANEL {
+fn row_times_panels<const WIDTH: usize, const COUNT: usize>(x: &[f32], weights: &[f32], out: &mut [f32]) {
+    let full = out.len() - out.len() % (WIDTH * COUNT);
+    let (full_out, rest_out) = out.split_at_mut(full);
+    let (full_weights, rest_weights) = weights.split_at(full * x.len());
+    let together = full_weights.chunks_exact(WIDTH * COUNT * x.len().max(1));
+    for (out, panels) in full_out.chunks_exact_mut(WIDTH * COUNT).zip(together) {
+        let panels: [&[[f32; WIDTH]]; COUNT] =
+            std::array::from_fn(|panel| panels[panel * x.len() * WIDTH..][..x.len() * WIDTH].as_chunks().0);
         // A fixed number of sums stays in registers.
-        let mut sums = [0.0f32; PANEL];
-        for (&x, row) in x.iter().zip(panel.chunks_exact(PANEL)) {
-            for (sum, &weight) in sums.iter_mut().zip(row) {
-                *sum += x * weight;
+        let mut sums = [[0.0f32; WIDTH]; COUNT];
+        for (row, &x) in x.iter().enumerate() {
+            for (sums, panel) in sums.iter_mut().zip(&panels) {
+                add_product(sums, x, &panel[row]);
             }
         }
-        out.copy_from_slice(&sums);
-    } else {
+        out.copy_from_slice(sums.as_flattened());
+    }
+    let panels = rest_weights.chunks(WIDTH * x.len().max(1));
+    for (out, panel) in rest_out.chunks_mut(WIDTH).zip(panels) {
         for (&x, row) in x.iter().zip(panel.chunks_exact(out.len())) {
-            for (sum, &weight) in out.iter_mut().zip(row) {
-                *sum += x * weight;
-            }
+            add_product(out, x, row);
         }
+    }
+}
+
+#[inline(always)]
+fn add_product(sums: &mut [f32], x: f32, weights: &[f32]) {
+    for (sum, &weight) in sums.iter_mut().zip(weights) {
+        *sum += x * weight;
     }
 }
 
@@ -196,10 +227,10 @@ mod tests {
     use super::*;
     use crate::kernels::tests::{close, noise};
 
-    /// The weight as a matrix, and the same in the processor's order.
-    fn weight(inputs: usize, outputs: usize) -> (Tensor, Weight) {
+    /// The weight as a matrix, and the same in panels.
+    fn weight(inputs: usize, outputs: usize, panel: usize) -> (Tensor, Weight) {
         let matrix = noise(inputs, outputs, 1);
-        let order = Order::on(&Device::Cpu, inputs, outputs);
+        let order = Order { inputs, outputs, panel };
         let mut values = vec![f32::NAN; inputs * outputs];
         for (row, source) in matrix.to_vec2::<f32>().expect("two dimensions").iter().enumerate() {
             for (column, &value) in source.iter().enumerate() {
@@ -212,14 +243,17 @@ mod tests {
 
     #[test]
     fn linear_layers_agree_with_candle() {
-        for (rows, inputs, outputs) in [(1, 1, 1), (1, 70, 64), (3, 33, 200), (5, 64, 64), (40, 100, 130)] {
-            let (matrix, weight) = weight(inputs, outputs);
-            let x = noise(rows, inputs, 2);
-            let bias = noise(1, outputs, 3).squeeze(0).expect("one row");
-            for activation in [Activation::Identity, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
-                for bias in [None, Some(&bias)] {
-                    let ours = linear(&x, &weight, bias, activation).expect("shapes fit");
-                    close(&ours, &composed_linear(&x, &matrix, bias, activation).expect("shapes fit"));
+        for (rows, inputs, outputs) in [(1, 1, 1), (1, 70, 64), (2, 9, 230), (3, 33, 200), (5, 64, 64), (40, 100, 130)]
+        {
+            for panel in [NARROW_PANEL, WIDE_PANEL] {
+                let (matrix, weight) = weight(inputs, outputs, panel);
+                let x = noise(rows, inputs, 2);
+                let bias = noise(1, outputs, 3).squeeze(0).expect("one row");
+                for activation in [Activation::Identity, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+                    for bias in [None, Some(&bias)] {
+                        let ours = linear(&x, &weight, bias, activation).expect("shapes fit");
+                        close(&ours, &composed_linear(&x, &matrix, bias, activation).expect("shapes fit"));
+                    }
                 }
             }
         }
