@@ -13,13 +13,18 @@ use crate::serving::{BackendKind, engine_settings, start};
 use statmux_candle::ModelSource;
 use statmux_core::files::{placement_json, profile_json, write_atomically};
 use statmux_core::{
-    Bytes, DeviceId, Group, ModelId, Outcome, ParallelConfig, Placement, PlacementWindows, Profile, Seed,
+    Bytes, DeviceId, Group, ModelId, ModelProfile, ModelSpec, Outcome, ParallelConfig, Placement, PlacementWindows,
+    Profile, Seed, Slo, Span,
 };
 use statmux_serve::ServerSettings;
+use statmux_serve::board::{Board, StageBoard};
 use statmux_serve::measure::{Journal, MeasureSettings};
 use statmux_serve::replay::{Mode, ReplaySettings};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 const SCENARIO: &str = include_str!("../../../demo/server.toml");
 const MODEL: &str = "bert-small";
@@ -117,6 +122,7 @@ fn row(
     windows: &PlacementWindows,
     common: Common,
 ) -> anyhow::Result<ServerRow> {
+    let config = windows.0[0].placement.groups[0].config;
     let (simulated, predicted) = score(scenario, windows, &scenario.test)?;
     let settings = ServerSettings {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -127,17 +133,54 @@ fn row(
     let settings =
         ReplaySettings { prompt_tokens: TOKENS, ..ReplaySettings::new(format!("http://{}", server.address())) };
     let replayed = send(scenario, &settings, common);
+    let slowdown = slowdown(server.gateway().board());
     server.stop();
     let replayed = replayed?;
     let (_, measured) = results(scenario, Mode::Open, &replayed);
+    let seen = Scenario { models: as_seen(scenario, &windows.0[0].placement, &slowdown), ..scenario.clone() };
+    let (_, explained) = score(&seen, windows, &scenario.test)?;
+    let alone = |scenario: &Scenario| {
+        scenario.models[0].profile.config(config).map(|config| config.stage_seconds[&1].iter().sum())
+    };
     Ok(ServerRow {
         placement: name,
         file,
+        profiled_s: alone(scenario).unwrap_or(f64::NAN),
+        seen_s: alone(&seen).unwrap_or(f64::NAN),
         predicted,
+        explained,
         measured,
         predicted_latencies: latencies(scenario, &simulated.outcomes),
         measured_latencies: latencies(scenario, &replayed.outcomes),
     })
+}
+
+/// How much longer than predicted each stage took on average, by group and stage; 1 where none ran.
+fn slowdown(board: &Board) -> Vec<Vec<f64>> {
+    let of = |stage: &StageBoard| match stage.predicted_ns.load(Relaxed) {
+        0 => 1.0,
+        predicted => stage.busy_ns.load(Relaxed) as f64 / predicted as f64,
+    };
+    board.groups.iter().map(|group| group.stages.iter().map(of).collect()).collect()
+}
+
+/// The scenario's models with the stage times that they really had, by group and stage; deadlines stay what they were.
+fn as_seen(scenario: &Scenario, placement: &Placement, slowdown: &[Vec<f64>]) -> Vec<ModelSpec> {
+    let mut models = scenario.models.clone();
+    for (group, slowdown) in placement.groups.iter().zip(slowdown) {
+        for &id in &group.models {
+            let model = &mut models[id.index()];
+            let slo = model.slo_seconds().and_then(Span::from_seconds).expect("one device is measured first");
+            let mut configs: BTreeMap<_, _> =
+                model.profile.configs().map(|(config, at)| (config, at.clone())).collect();
+            for times in configs.get_mut(&group.config).into_iter().flat_map(|at| at.stage_seconds.values_mut()) {
+                times.iter_mut().zip(slowdown).for_each(|(seconds, factor)| *seconds *= factor);
+            }
+            model.slo = Slo::Latency(slo);
+            model.profile = Arc::new(ModelProfile::new(&model.profile.name, &model.profile.provenance, configs));
+        }
+    }
+    models
 }
 
 /// Latencies of served requests in seconds, sorted.

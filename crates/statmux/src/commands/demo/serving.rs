@@ -29,7 +29,12 @@ pub(super) struct ServerRow {
     pub(super) placement: &'static str,
     /// The placement file, beside the scenario.
     pub(super) file: &'static str,
+    /// Of one request: its stages, as profiled before and as they were on average while serving.
+    pub(super) profiled_s: f64,
+    pub(super) seen_s: f64,
     pub(super) predicted: ResultsFile,
+    /// Simulated again with the stage times of the run: what is left is not the machine's speed.
+    pub(super) explained: ResultsFile,
     pub(super) measured: ResultsFile,
     #[serde(skip)]
     pub(super) predicted_latencies: Vec<f64>,
@@ -42,23 +47,30 @@ impl ServerDemo {
         self.placements.first().map_or(0, |row| row.predicted.requests)
     }
 
-    /// Predicted beside measured, a line for each placement.
+    /// What was predicted, what came, and what would have been predicted from the stage times that came.
     pub(super) fn table(&self) -> Table {
-        let columns = ["attainment predicted", "measured", "mean predicted", "measured", "p99 predicted", "measured"];
-        let mut table = Table::new([Column::text("placement")].into_iter().chain(columns.map(Column::number)));
-        for ServerRow { placement, predicted, measured, .. } in &self.placements {
-            let latency = |results: &ResultsFile, of: fn(&LatencyResult) -> f64| {
-                results.latency_s.as_ref().map_or_else(Cell::nothing, |latency| Cell::latency(of(latency)))
-            };
-            table.row([
-                Cell::from(*placement),
-                Cell::percent(predicted.slo_attainment),
-                Cell::percent(measured.slo_attainment),
-                latency(predicted, |latency| latency.mean),
-                latency(measured, |latency| latency.mean),
-                latency(predicted, |latency| latency.p99),
-                latency(measured, |latency| latency.p99),
-            ]);
+        let columns = ["stages, one request", "attainment", "mean", "p99"];
+        let columns = [Column::text("placement"), Column::text("")].into_iter().chain(columns.map(Column::number));
+        let mut table = Table::new(columns);
+        for row in &self.placements {
+            let lines = [
+                (row.placement, "predicted", row.profiled_s, &row.predicted),
+                ("", "measured", row.seen_s, &row.measured),
+                ("", "simulated with measured stages", row.seen_s, &row.explained),
+            ];
+            for (placement, what, stages, results) in lines {
+                let latency = |of: fn(&LatencyResult) -> f64| {
+                    results.latency_s.as_ref().map_or_else(Cell::nothing, |latency| Cell::latency(of(latency)))
+                };
+                table.row([
+                    Cell::from(placement),
+                    Cell::from(what),
+                    Cell::latency(stages),
+                    Cell::percent(results.slo_attainment),
+                    latency(|latency| latency.mean),
+                    latency(|latency| latency.p99),
+                ]);
+            }
         }
         table
     }
@@ -79,20 +91,31 @@ impl ServerDemo {
         )
     }
 
-    /// How far predictions were off at most.
+    /// How far predictions were off at most, and how far without what the machine's speed did.
     pub(super) fn conclusion(&self) -> String {
-        let points = |row: &ServerRow| (row.measured.slo_attainment - row.predicted.slo_attainment).abs();
-        let mean = |row: &ServerRow| {
-            let (predicted, measured) = (row.predicted.latency_s?.mean, row.measured.latency_s?.mean);
-            Some((measured / predicted - 1.0).abs())
-        };
-        let most = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
+        let (points, mean) = self.off(|row| &row.predicted);
+        let (explained_points, explained_mean) = self.off(|row| &row.explained);
+        let stages = self.placements.iter().map(|row| row.seen_s / row.profiled_s - 1.0);
+        let stages = stages.fold(0.0, |most: f64, change| if change.abs() > most.abs() { change } else { most });
         format!(
-            "Predictions were off by at most {} of attainment and {} of mean latency; other work on the machine adds to \
-             that.",
-            number::percentage_points(most(self.placements.iter().map(points).collect())).trim_start_matches('+'),
-            number::percent(most(self.placements.iter().filter_map(mean).collect())),
+            "Predictions were off by at most {points} of attainment and {mean} of mean latency. Stages took up to {} \
+             {} than when they were profiled, as the machine had more or less else to do; with the stage times of the \
+             run itself the simulator is off by at most {explained_points} and {explained_mean}.",
+            number::percent(stages.abs()),
+            if stages < 0.0 { "less" } else { "longer" },
         )
+    }
+
+    /// How far `of` was from what was measured, at most: attainment and mean latency.
+    fn off(&self, of: fn(&ServerRow) -> &ResultsFile) -> (String, String) {
+        let points = |row: &ServerRow| (row.measured.slo_attainment - of(row).slo_attainment).abs();
+        let mean = |row: &ServerRow| {
+            let (simulated, measured) = (of(row).latency_s?.mean, row.measured.latency_s?.mean);
+            Some((measured / simulated - 1.0).abs())
+        };
+        let points = self.placements.iter().map(points).fold(0.0, f64::max);
+        let mean = self.placements.iter().filter_map(mean).fold(0.0, f64::max);
+        (number::percentage_points(points).trim_start_matches('+').to_owned(), number::percent(mean))
     }
 
     /// Its part of the report.
@@ -101,7 +124,8 @@ impl ServerDemo {
         let attained = |of: fn(&ServerRow) -> f64| self.placements.iter().map(of).collect::<Vec<f64>>();
         let bars = BarChart::new(Axis::percent("SLO attainment").from(0.0).to(1.0), cases)
             .series("predicted (simulated)", attained(|row| row.predicted.slo_attainment))
-            .series("measured (served)", attained(|row| row.measured.slo_attainment));
+            .series("measured (served)", attained(|row| row.measured.slo_attainment))
+            .series("simulated with measured stages", attained(|row| row.explained.slo_attainment));
         let mut lines = LineChart::new(
             Axis::log("Latency").unit("s"),
             Axis::percent("Share of all requests answered by then").from(0.0).to(1.0),
