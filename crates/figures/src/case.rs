@@ -4,7 +4,7 @@ use statmux_core::Span;
 
 /// Version of what a cell computes. Raise it when the planner or the simulator changes its results, so that remembered
 /// ones are not mistaken for new ones.
-pub const RULES: u32 = 2;
+pub const RULES: u32 = 3;
 
 /// One scenario to be planned and simulated.
 #[derive(Clone, Debug, PartialEq)]

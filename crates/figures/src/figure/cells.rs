@@ -254,13 +254,14 @@ fn scatter(lab: &Lab) -> Result<Artwork, FiguresError> {
     let off = |of: fn(&Compared) -> Option<f64>| number::significant(100.0 * off(&compared, of), 2);
     let message = format!(
         "{} published placements in our simulator are {} points from the published attainment on average with derived stages \
-         ({} with scaled ones); {} runs of the same policies by us {} ({}).",
+         ({} with scaled ones); {} runs of the same policies by us {} ({} with scaled ones, of {} of them).",
         compared.len(),
         off(layered_of),
         off(placed_of),
         compared.iter().filter(|c| c.again.is_some()).count(),
         off(planned_of),
         off(scaled_of),
+        compared.iter().filter(|c| scaled_of(c).is_some()).count(),
     );
     let title = format!("Published results against ours{}", lab.either(" (quick: only a sample planned again)", ""));
     let panels = vec![

@@ -34,10 +34,10 @@ pub(super) struct Ran {
 }
 
 impl<F: Send + 'static> Pipeline<F> {
-    /// Opens a group on the first devices for `models`, has `work` use it, and closes it.
+    /// Opens a group on the first devices for `model`, has `work` use it, and closes it.
     pub(super) fn with<B: Backend<Flow = F>, T>(
         backend: &B,
-        models: &[ModelId],
+        model: ModelId,
         config: ParallelConfig,
         work: impl FnOnce(&mut Self) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
@@ -46,7 +46,7 @@ impl<F: Send + 'static> Pipeline<F> {
             let mut pipeline = Self { stages: Vec::new(), said, memory: vec![Bytes::ZERO; config.pp as usize] };
             for stage in 0..config.pp {
                 let devices = (stage * config.op..(stage + 1) * config.op).map(DeviceId).collect();
-                let plan = StagePlan { group: GroupId(0), config, stage, devices, models: models.to_vec() };
+                let plan = StagePlan { group: GroupId(0), config, stage, devices, models: vec![model] };
                 let (flows, inbox) = channel();
                 let outbox = outbox.clone();
                 scope.spawn(move || serve(backend, &plan, &inbox, &outbox));
@@ -215,7 +215,7 @@ mod tests {
 
     fn run(counting: &Shared, inside: usize) -> Result<Vec<Ran>, BackendError> {
         let config = ParallelConfig::new(1, 3);
-        Pipeline::with(counting, &[ModelId(0)], config, |pipeline| {
+        Pipeline::with(counting, ModelId(0), config, |pipeline| {
             assert_eq!(pipeline.memory(), [1, 2, 3].map(Bytes::new));
             pipeline.run(20, inside, |_| Ok(0))
         })
