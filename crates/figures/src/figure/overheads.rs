@@ -197,7 +197,8 @@ fn partition(_: &Lab) -> Result<Artwork, FiguresError> {
             if *stages == 8 {
                 at_eight.push(number::percent(reduction));
             }
-            cases.push(format!("{}, {stages}", architecture.name));
+            let size = architecture.name.trim_start_matches("bert-").to_uppercase();
+            cases.push(format!("{size}, {stages} stages"));
             bars[0].push(equal);
             bars[1].push(cut);
             bars[2].push(halves);
@@ -221,7 +222,7 @@ fn partition(_: &Lab) -> Result<Artwork, FiguresError> {
          between attention and MLP; of whole blocks, equal numbers are best already.",
         at_eight[0], at_eight[1]
     );
-    Ok(Artwork::new("Stages by partition and by equal layers", chart.into(), table).saying(message).noting(
+    Ok(Artwork::new("Stages of BERT by partition and by equal layers", chart.into(), table).saying(message).noting(
         "Published: 32.9 % and 46.7 % of all overhead, communication included. Time of blocks, embedding and output layer \
          measured on BERT-1.3B; for BERT-2.6B their ratio is derived from its width. Attention is taken for a third of a block, its \
          share of the weights.",
