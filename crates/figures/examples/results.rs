@@ -1,5 +1,5 @@
 //! Brings the tables of RESULTS.md up to date: `cargo run --release -p statmux-figures --example results -- FOLDER FILE`,
-//! where FOLDER is what `statmux figures --quick --out FOLDER` wrote.
+//! where FOLDER is what `statmux figures --out FOLDER` wrote.
 
 use statmux_figures::results::fill;
 use std::path::Path;
