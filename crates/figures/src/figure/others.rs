@@ -295,7 +295,7 @@ fn ablation(lab: &Lab) -> Result<Artwork, FiguresError> {
         ("over burstiness (64 requests/s)", "cv", Axis::linear("CV of the gaps").from(0.0)),
     ];
     for ((title, key, x), (ours, theirs)) in axes.into_iter().zip(measured.chunks(3).zip(published.chunks(3))) {
-        let mut chart = LineChart::new(x, Axis::percent("SLO attainment").from(0.0).to(1.0));
+        let mut chart = LineChart::new(x, Axis::percent("SLO attainment").from(0.5).to(1.0));
         for (curve, published) in ours.iter().zip(theirs) {
             chart = chart.series(Series::new(curve.label, curve.attainment()));
             for ((x, ours), (_, theirs)) in curve.points.iter().zip(published) {
