@@ -98,9 +98,9 @@ impl ServerDemo {
         let stages = self.placements.iter().map(|row| row.seen_s / row.profiled_s - 1.0);
         let stages = stages.fold(0.0, |most: f64, change| if change.abs() > most.abs() { change } else { most });
         format!(
-            "Predictions were off by at most {points} of attainment and {mean} of mean latency. Stages took up to {} \
-             {} than when they were profiled, as the machine had more or less else to do; with the stage times of the \
-             run itself the simulator is off by at most {explained_points} and {explained_mean}.",
+            "Predictions were off by at most {points} of attainment and {mean} of mean latency. Stages took up to {} {} \
+             than when they were profiled; with the stage times of the run itself the simulator is off by at most \
+             {explained_points} and {explained_mean}.",
             number::percent(stages.abs()),
             if stages < 0.0 { "less" } else { "longer" },
         )
