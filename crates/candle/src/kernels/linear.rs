@@ -80,13 +80,9 @@ pub(crate) fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activat
     let (x_values, weight_values) = (CpuSlice::of(x)?, CpuSlice::of(&weight.values)?);
     let mut out = vec![0.0; rows * outputs];
     if rows <= FEW_ROWS {
-        widest(|| {
-            for (x, out) in x_values.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
-                match weight.order.panel {
-                    NARROW_PANEL => row_times_panels::<NARROW_PANEL, 4>(x, &weight_values, out),
-                    _ => row_times_panels::<WIDE_PANEL, 1>(x, &weight_values, out),
-                }
-            }
+        widest(|| match weight.order.panel {
+            NARROW_PANEL => few_rows_times::<NARROW_PANEL, 4>(&x_values, &weight_values, &mut out, weight.order),
+            _ => few_rows_times::<WIDE_PANEL, 1>(&x_values, &weight_values, &mut out, weight.order),
         });
     } else {
         for (start, width) in weight.order.panels() {
@@ -113,14 +109,24 @@ fn composed_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activatio
     activation.apply_tensor(&sum)
 }
 
-/// `out = x * weights`, where `weights` are panels of `WIDTH` columns, `COUNT` of them at a time.
+/// `out = x * weights`, where `weights` are panels of `WIDTH` columns, `COUNT` of them at a time: all rows use them
+/// before the next are read.
 #[inline(always)]
-fn row_times_panels<const WIDTH: usize, const COUNT: usize>(x: &[f32], weights: &[f32], out: &mut [f32]) {
-    let full = out.len() - out.len() % (WIDTH * COUNT);
-    let (full_out, rest_out) = out.split_at_mut(full);
-    let (full_weights, rest_weights) = weights.split_at(full * x.len());
-    let together = full_weights.chunks_exact(WIDTH * COUNT * x.len().max(1));
-    for (out, panels) in full_out.chunks_exact_mut(WIDTH * COUNT).zip(together) {
+fn few_rows_times<const WIDTH: usize, const COUNT: usize>(x: &[f32], weights: &[f32], out: &mut [f32], order: Order) {
+    let Order { inputs, outputs, .. } = order;
+    for start in (0..outputs).step_by(WIDTH * COUNT) {
+        let end = outputs.min(start + WIDTH * COUNT);
+        let panels = &weights[start * inputs..end * inputs];
+        for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
+            row_times_panels::<WIDTH, COUNT>(x, panels, &mut out[start..end]);
+        }
+    }
+}
+
+/// `out = x * panels`, up to `COUNT` panels of `WIDTH` columns, of which the last may be narrower.
+#[inline(always)]
+fn row_times_panels<const WIDTH: usize, const COUNT: usize>(x: &[f32], panels: &[f32], out: &mut [f32]) {
+    if out.len() == WIDTH * COUNT {
         let panels: [&[[f32; WIDTH]]; COUNT] =
             std::array::from_fn(|panel| panels[panel * x.len() * WIDTH..][..x.len() * WIDTH].as_chunks().0);
         // A fixed number of sums stays in registers.
@@ -131,11 +137,11 @@ fn row_times_panels<const WIDTH: usize, const COUNT: usize>(x: &[f32], weights: 
             }
         }
         out.copy_from_slice(sums.as_flattened());
-    }
-    let panels = rest_weights.chunks(WIDTH * x.len().max(1));
-    for (out, panel) in rest_out.chunks_mut(WIDTH).zip(panels) {
-        for (&x, row) in x.iter().zip(panel.chunks_exact(out.len())) {
-            add_product(out, x, row);
+    } else {
+        for (out, panel) in out.chunks_mut(WIDTH).zip(panels.chunks(WIDTH * x.len())) {
+            for (&x, row) in x.iter().zip(panel.chunks_exact(out.len())) {
+                add_product(out, x, row);
+            }
         }
     }
 }
