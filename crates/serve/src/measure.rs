@@ -154,7 +154,7 @@ fn measure_point(
     };
     let inputs = vec![input; point.batch as usize];
     let stages = point.pp as usize;
-    let start = |_| backend.start(model, inputs.clone());
+    let start = || backend.start(model, inputs.clone());
     Pipeline::with(backend, model, point.config(), |pipeline| {
         let weights = pipeline.memory().to_vec();
         let alone = pipeline.run(settings.warm_up.max(1) as usize, 1, start)?;

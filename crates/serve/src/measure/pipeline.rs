@@ -39,7 +39,7 @@ impl<F: Send + 'static> Pipeline<F> {
         backend: &B,
         model: ModelId,
         config: ParallelConfig,
-        work: impl FnOnce(&mut Self) -> Result<T, BackendError>,
+        work: impl FnOnce(&Self) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
         thread::scope(|scope| {
             let (outbox, said) = channel();
@@ -60,7 +60,7 @@ impl<F: Send + 'static> Pipeline<F> {
                 }
             }
             // Dropping the pipeline at the end lets the threads go.
-            work(&mut pipeline)
+            work(&pipeline)
         })
     }
 
@@ -69,19 +69,19 @@ impl<F: Send + 'static> Pipeline<F> {
         &self.memory
     }
 
-    /// Runs `count` batches that `start` makes, by number, at most `inside` of them at a time.
+    /// Runs `count` batches that `start` makes, at most `inside` of them at a time.
     pub(super) fn run(
         &self,
         count: usize,
         inside: usize,
-        mut start: impl FnMut(usize) -> Result<F, BackendError>,
+        mut start: impl FnMut() -> Result<F, BackendError>,
     ) -> Result<Vec<Ran>, BackendError> {
         let last = self.stages.len() - 1;
         let mut ran = vec![Ran { seconds: vec![0.0; self.stages.len()], memory: self.memory.clone() }; count];
         let (mut entered, mut left) = (0, 0);
         while left < count {
             while entered < count && entered - left < inside {
-                self.send(0, (entered, start(entered)?))?;
+                self.send(0, (entered, start()?))?;
                 entered += 1;
             }
             let (stage, said) = self.hear()?;
@@ -217,7 +217,7 @@ mod tests {
         let config = ParallelConfig::new(1, 3);
         Pipeline::with(counting, ModelId(0), config, |pipeline| {
             assert_eq!(pipeline.memory(), [1, 2, 3].map(Bytes::new));
-            pipeline.run(20, inside, |_| Ok(0))
+            pipeline.run(20, inside, || Ok(0))
         })
     }
 

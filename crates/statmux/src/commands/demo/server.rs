@@ -139,14 +139,15 @@ fn row(
     let (_, measured) = results(scenario, Mode::Open, &replayed);
     let seen = Scenario { models: as_seen(scenario, &windows.0[0].placement, &slowdown), ..scenario.clone() };
     let (_, explained) = score(&seen, windows, &scenario.test)?;
-    let alone = |scenario: &Scenario| {
-        scenario.models[0].profile.config(config).map(|config| config.stage_seconds[&1].iter().sum())
+    let alone = |scenario: &Scenario| -> f64 {
+        let profiled = scenario.models[0].profile.config(config).expect("it was simulated with this configuration");
+        profiled.stage_seconds[&1].iter().sum()
     };
     Ok(ServerRow {
         placement: name,
         file,
-        profiled_s: alone(scenario).unwrap_or(f64::NAN),
-        seen_s: alone(&seen).unwrap_or(f64::NAN),
+        profiled_s: alone(scenario),
+        seen_s: alone(&seen),
         predicted,
         explained,
         measured,

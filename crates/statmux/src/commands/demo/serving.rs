@@ -96,7 +96,7 @@ impl ServerDemo {
         let (points, mean) = self.off(|row| &row.predicted);
         let (explained_points, explained_mean) = self.off(|row| &row.explained);
         let stages = self.placements.iter().map(|row| row.seen_s / row.profiled_s - 1.0);
-        let stages = stages.fold(0.0, |most: f64, change| if change.abs() > most.abs() { change } else { most });
+        let stages = stages.max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
         format!(
             "Predictions were off by at most {points} of attainment and {mean} of mean latency. Stages took up to {} {} \
              than when they were profiled; with the stage times of the run itself the simulator is off by at most \
