@@ -109,16 +109,18 @@ pub fn factor(times: f64) -> String {
     if times.is_finite() { format!("{}×", significant(times, 3)) } else { NOTHING.to_owned() }
 }
 
-/// A difference between two fractions in percentage points, with its sign: "+1.25 pp".
+/// A difference between two fractions in percentage points, with its sign: "+1.25 points".
+///
+/// Spelled out, because `pp` is a number of pipeline stages everywhere here.
 pub fn percentage_points(difference: f64) -> String {
     if !(difference * 100.0).is_finite() {
         return NOTHING.to_owned();
     }
     let points = difference * 100.0;
     if points == 0.0 {
-        "0 pp".to_owned()
+        "0 points".to_owned()
     } else {
-        format!("{}{} pp", if points > 0.0 { "+" } else { "" }, significant(points, 3))
+        format!("{}{} points", if points > 0.0 { "+" } else { "" }, significant(points, 3))
     }
 }
 
@@ -231,8 +233,8 @@ mod tests {
         assert_eq!(rate(3_214_000.0, "requests"), "3.21 M requests/s");
         assert_eq!(rate(999_999.0, "requests"), "1.00 M requests/s");
         assert_eq!(factor(2.5), "2.50×");
-        assert_eq!(percentage_points(0.0125), "+1.25 pp");
-        assert_eq!(percentage_points(-0.0125), "-1.25 pp");
+        assert_eq!(percentage_points(0.0125), "+1.25 points");
+        assert_eq!(percentage_points(-0.0125), "-1.25 points");
         assert_eq!(significant(0.000_012_3, 2), "0.000012");
         assert_eq!(significant(9.996, 3), "10.0");
         assert_eq!(significant(1e20, 3), "1.00e20");

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// Start with `statmux demo`. A scenario file says everything a run needs; docs/formats.md describes it.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110)]
+#[command(version, max_term_width = 110, after_long_help = crate::words::lines())]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Profile(commands::profile::ProfileArgs),
     /// Look at traces, convert, fit and synthesise them
     Trace(commands::trace::TraceArgs),
-    /// Every figure and table of the report, as CSV, SVG and PNG
+    /// Every figure and table of the AlpaServe paper and of a report that reproduces it, as CSV, SVG and PNG
     Figures(commands::figures::FiguresArgs),
     /// What can be named in a scenario, one line each
     Policies,

@@ -12,6 +12,7 @@ mod progress;
 mod scenario;
 mod serving;
 mod sizing;
+mod words;
 
 use clap::Parser;
 use std::process::ExitCode;

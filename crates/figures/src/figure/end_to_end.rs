@@ -1,4 +1,4 @@
-//! Attainment over cluster size, rate, burstiness and SLO scale, for three model sets on three traces (seed figures 8
+//! Attainment over cluster size, rate, burstiness and SLO scale, for three model sets on three traces (the report's figures 8
 //! to 11, paper 12): planned on the requests that are scored, as published, and planned on earlier ones.
 
 use super::FigureInfo;

@@ -1,4 +1,4 @@
-//! Eight equal models on eight devices: model parallelism against replication (seed figures 1 to 7, paper 4 to 7).
+//! Eight equal models on eight devices: model parallelism against replication (the report's figures 1 to 7, the paper's 4 to 7).
 
 use super::FigureInfo;
 use crate::artwork::Artwork;

@@ -37,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) evaluations: u64,
     /// Planning time.
     pub(crate) plan_wall_s: f64,
+    /// What a reader should know of the search.
+    pub(crate) notes: Vec<String>,
     /// Results on the test window.
     pub(crate) test: ResultsFile,
 }
@@ -87,6 +89,9 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
             "\nNo placement and no scheduler can exceed {most} here.\n{}\n",
             scenario.trained_on.sentence()
         ));
+        for row in &comparison.policies {
+            row.notes.iter().for_each(|note| text.push_str(&format!("{}: {note}\n", row.policy)));
+        }
         for line in &comparison.provenance {
             text.push_str(&format!("stage times: {line}\n"));
         }
@@ -110,6 +115,7 @@ pub(crate) fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Resul
         replicas: windows.0.first().map_or(0, |window| window.placement.replicas()),
         evaluations: planned.plan.evaluations,
         plan_wall_s: planned.wall.as_secs_f64(),
+        notes: planned.plan.notes.clone(),
         test,
     })
 }

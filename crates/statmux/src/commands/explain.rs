@@ -160,7 +160,7 @@ impl ExplainResult {
         );
         for CauseCount { cause, requests } in &self.causes {
             let about = Cause::ALL.into_iter().find(|known| known.name() == *cause).map_or("", Cause::about);
-            text.push_str(&format!("  {:>9}  {about}\n", number::count(*requests)));
+            text.push_str(&format!("  {:>9}  {cause:<12}  {about}\n", number::count(*requests)));
         }
         if self.missed > 0 {
             text.push_str(&format!("\n{}", self.models_table().to_text()));

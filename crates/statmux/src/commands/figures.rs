@@ -1,4 +1,4 @@
-//! `statmux figures`: every figure and table of the report and the paper, made anew.
+//! `statmux figures`: every figure and table of the AlpaServe paper, and of a report that reproduces it, made anew.
 
 use crate::args::{Common, Format};
 use crate::interrupt;

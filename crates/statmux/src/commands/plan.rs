@@ -112,7 +112,7 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
         text.push_str(&format!(
             "Upper bound for any placement and scheduler on the test window: {}, so at most {} is left to gain.\n",
             number::percent(result.bound),
-            number::percentage_points(result.gap),
+            number::percentage_points(result.gap).trim_start_matches('+'),
         ));
         if let Some(Scheduling { dispatch, discipline, max_batch }) = scheduling {
             text.push_str(&format!(

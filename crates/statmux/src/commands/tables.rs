@@ -51,11 +51,10 @@ pub(crate) fn models_table(results: &ResultsFile, most: usize) -> Table {
         ]);
     }
     if models.len() > most {
-        let more = format!(
-            "… and {} more, at {} or better",
-            models.len() - most,
-            number::percent(models[most].slo_attainment)
-        );
+        let best_of_rest = models.last().expect("there are more than `most`").slo_attainment;
+        let (from, to) = (number::percent(models[most].slo_attainment), number::percent(best_of_rest));
+        let at = if from == to { format!("all at {from}") } else { format!("at {from} to {to}") };
+        let more = format!("… and {} more, {at}", models.len() - most);
         table.row([Cell::from(more.as_str())].into_iter().chain((0..6).map(|_| Cell::nothing())));
     }
     table
@@ -66,7 +65,7 @@ pub(crate) fn groups_table(results: &ResultsFile, most: usize) -> Table {
     let mut table = Table::new([
         Column::text("group"),
         Column::text("devices"),
-        Column::text("op x pp"),
+        Column::text("shards x stages"),
         Column::number("served"),
         Column::number("utilization"),
         Column::text("models"),
@@ -93,7 +92,7 @@ pub(crate) fn placement_table(windows: &PlacementWindows, models: &[ModelSpec], 
     let mut table = Table::new([
         Column::text("group"),
         Column::text("devices"),
-        Column::text("op x pp"),
+        Column::text("shards x stages"),
         Column::number("models"),
         Column::text("which"),
     ]);

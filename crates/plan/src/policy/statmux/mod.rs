@@ -95,6 +95,10 @@ impl Statmux {
     }
 }
 
+/// Said of every plan that a clock had a part in.
+const BY_THE_CLOCK: &str = "Searched by the clock: another run, or another machine, may find another plan. \
+                            `moves = N` under [planner] tries a fixed number of changes instead, and repeats to the byte.";
+
 /// Requests that candidates are judged on.
 const JUDGED_REQUESTS: usize = 40_000;
 
@@ -183,6 +187,9 @@ impl Policy for Statmux {
             }
         };
         plan.evaluations = evaluator.evaluations();
+        if self.moves.is_none() {
+            plan.notes.push(BY_THE_CLOCK.to_owned());
+        }
         Ok(plan)
     }
 }

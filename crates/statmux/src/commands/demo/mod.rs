@@ -235,8 +235,10 @@ impl DemoResult {
 
 fn text(scenario: &Scenario, result: &DemoResult) -> String {
     let mut text = format!(
-        "{} requests in one hour of real cloud-function traffic, to {} language models on {} devices of {}.\n\
-         Planned on the hour before, scored on an hour the planner never saw.\n\n",
+        "{} requests to {} language models on {} devices of {}: an hour of cloud-function traffic, whose counts per minute\n\
+         are recorded and whose arrivals within a minute are drawn. Planned on the hour before (train), scored on an hour\n\
+         the planner never saw (test). Attainment: the share of all requests answered within their SLO, five times the\n\
+         model's own latency on one device; refused ones count as missed. Goodput: those answered in time, per second.\n\n",
         number::count(result.requests),
         result.models,
         result.devices,
@@ -254,7 +256,7 @@ fn text(scenario: &Scenario, result: &DemoResult) -> String {
         text.push_str(&format!("; no plan at all can do with fewer than {bound}"));
     }
     text.push_str(".\nclockwork++ re-plans every minute for the traffic of that minute, and swaps models for free: no real system can.\n");
-    text.push_str("Stage times are assumed for most models (scaled from one measured V100 profile); arrivals are drawn anew from recorded counts per minute.\n");
+    text.push_str("Stage times are assumed for most models (scaled from one measured V100 profile).\n");
     if let Some(server) = &result.server {
         let (introduction, table, conclusion) = (server.introduction(), server.table().to_text(), server.conclusion());
         text.push_str(&format!("\n{introduction}\n\n{table}\n{conclusion}\n"));

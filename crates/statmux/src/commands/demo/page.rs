@@ -39,6 +39,7 @@ pub(super) fn page(scenario: &Scenario, result: &DemoResult, played: &[Played]) 
         page = page.section(server.section());
     }
     page = page.section(provenance(scenario));
+    page = page.section(Section::new("Words").text("What the words on this page mean.").table(&crate::words::table()));
     Ok(page.footer(format!("statmux {}, seed {}", env!("CARGO_PKG_VERSION"), result.seed)).to_html())
 }
 

@@ -120,8 +120,9 @@ fn how(args: &ProfileArgs, common: Common) -> anyhow::Result<String> {
 
 fn text(result: &ProfileResult) -> String {
     let columns = ["batch", "tokens", "latency", "slowest stage", "spread", "weights", "activations"];
-    let mut table =
-        Table::new([Column::text("model"), Column::text("op x pp")].into_iter().chain(columns.map(Column::number)));
+    let mut table = Table::new(
+        [Column::text("model"), Column::text("shards x stages")].into_iter().chain(columns.map(Column::number)),
+    );
     for measurement in &result.points {
         let Point { model, op, pp, batch, tokens } = &measurement.point;
         let most = |bytes: &[u64]| Bytes::new(bytes.iter().copied().max().unwrap_or(0)).to_string();
