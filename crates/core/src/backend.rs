@@ -104,6 +104,16 @@ pub enum Input {
     Generate(Generate),
 }
 
+impl Input {
+    /// The text that it is about.
+    pub fn tokens(&self) -> &[u32] {
+        match self {
+            Self::Embed { tokens } | Self::MaskedLogits { tokens, .. } => tokens,
+            Self::Generate(generate) => &generate.tokens,
+        }
+    }
+}
+
 /// How a decoder is to continue a prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generate {

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::ledger::Message;
 use crate::request::{Answer, Cause, Refusal, Reply, Submission};
 use crate::statistics::Statistics;
+use crate::trail::Trail;
 use statmux_core::backend::{BackendError, Input, ModelCard, Text};
 use statmux_core::{GroupId, ModelId, Placement, RequestId, Span, Time};
 use std::collections::HashMap;
@@ -132,8 +133,15 @@ impl Gateway {
     /// answer.
     pub fn submit(&self, question: Question) -> Result<Pending, Refusal> {
         let Question { model, input, arrived, deadline, streams } = question;
-        let refuse = |cause| {
+        let trail = Trail::current();
+        if let Some(trail) = &trail {
+            trail.asks(model, input.tokens().len());
+        }
+        let refuse = |cause: Cause| {
             self.statistics.refused(model, &cause);
+            if let Some(trail) = &trail {
+                trail.refused(cause.name());
+            }
             Err(Refusal::new(cause))
         };
         if self.draining.load(Relaxed) {
@@ -154,7 +162,7 @@ impl Gateway {
         let (token_sender, tokens) = if streams { Some(mpsc::unbounded_channel()).unzip() } else { (None, None) };
         let slo = self.models[model.index()].slo.min(deadline.unwrap_or(Span::MAX));
         let deadline = if slo == Span::MAX { Time::NEVER } else { arrived + slo };
-        let reply = Reply { answer: sender, tokens: token_sender };
+        let reply = Reply { answer: sender, tokens: token_sender, trail: trail.clone() };
         if self.driver.try_send(Message::Submit(Submission { id, model, input, arrived, deadline, reply })).is_err() {
             self.inside.fetch_sub(1, Relaxed);
             return refuse(Cause::Overloaded);

@@ -7,7 +7,7 @@ use crate::board::Board;
 use crate::driver::{Meaning, World};
 use crate::group::{Entry, Job};
 use crate::request::{Answer, Cause, Course, Refusal, Reply, Submission};
-use crate::statistics::Statistics;
+use crate::statistics::{Statistics, Tokens};
 use statmux_core::backend::{BackendError, Input, Output};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use statmux_sched::{Action, Batch, Event, Members, Reason, StageTimes};
@@ -89,7 +89,30 @@ struct Open {
     /// Tokens of this run, and tokens that the client has seen: a second run repeats the first one's.
     run_tokens: usize,
     sent_tokens: usize,
+    /// Whether its first token was counted.
+    begun: bool,
     ended: Option<(Result<Output, Arc<BackendError>>, Course)>,
+}
+
+impl Open {
+    /// Its first token is there.
+    fn begin(&mut self, now: Time, statistics: &Statistics) {
+        if !std::mem::replace(&mut self.begun, true) {
+            let after = now.since(self.arrived);
+            statistics.first_token(self.model, after);
+            if let Some(trail) = &self.reply.trail {
+                trail.began(after);
+            }
+        }
+    }
+}
+
+/// How many tokens were generated for an answer.
+fn generated(output: &Output) -> u64 {
+    match output {
+        Output::Generated { tokens, .. } => tokens.len() as u64,
+        Output::Embedding(_) | Output::MaskedLogits(_) => 0,
+    }
 }
 
 impl Ledger {
@@ -115,6 +138,7 @@ impl Ledger {
             launched: false,
             run_tokens: 0,
             sent_tokens: 0,
+            begun: false,
             ended: None,
         };
         self.open.insert(id, open);
@@ -131,7 +155,7 @@ impl Ledger {
         Meaning::Event(Event::StageFreed(group))
     }
 
-    fn tokens(&mut self, group: GroupId, epoch: u64, batch: BatchId, tokens: &[Option<u32>]) -> Meaning {
+    fn tokens(&mut self, now: Time, group: GroupId, epoch: u64, batch: BatchId, tokens: &[Option<u32>]) -> Meaning {
         let pipeline = &self.groups[group.index()];
         if pipeline.epoch == epoch
             && let Some(running) = pipeline.running.get(&batch)
@@ -139,6 +163,7 @@ impl Ledger {
             for (id, token) in running.requests.as_slice().iter().zip(tokens) {
                 let (Some(open), Some(token)) = (self.open.get_mut(id), token) else { continue };
                 open.run_tokens += 1;
+                open.begin(now, &self.statistics);
                 if open.run_tokens > open.sent_tokens
                     && let Some(stream) = &open.reply.tokens
                 {
@@ -223,6 +248,7 @@ impl Ledger {
         self.board.group(group).running.fetch_add(1, Relaxed);
         let pipeline = &mut self.groups[group.index()];
         pipeline.first_stage = Some(id);
+        self.statistics.launched(model, inputs.len());
         pipeline.running.insert(id, Running { model, requests, started: now, predicted });
         if let Some(entry) = &pipeline.entry {
             entry.launch(Job { batch: id, model, inputs, streams });
@@ -230,16 +256,23 @@ impl Ledger {
     }
 
     fn complete(&mut self, id: RequestId) {
-        let open = self.take(id);
-        let (result, course) = open.ended.expect("only finished requests complete");
+        let mut open = self.take(id);
+        let (result, course) = open.ended.take().expect("only finished requests complete");
         let answer = match result {
             Ok(output) => {
-                self.statistics.served(open.model, &course);
+                let tokens = Tokens { prompt: open.input.tokens().len() as u64, generated: generated(&output) };
+                if tokens.generated > 0 {
+                    open.begin(course.finished, &self.statistics);
+                }
+                self.statistics.served(open.model, &course, tokens);
+                if let Some(trail) = &open.reply.trail {
+                    trail.answered(&course, tokens.generated);
+                }
                 Ok(Answer { output, course })
             }
             Err(error) => {
                 let refusal = Refusal::new(Cause::Backend(error));
-                self.statistics.refused(open.model, &refusal.cause);
+                self.note_refusal(&open, &refusal.cause);
                 Err(refusal)
             }
         };
@@ -258,8 +291,15 @@ impl Ledger {
         };
         let deadline = (open.deadline != Time::NEVER).then(|| open.deadline.since(open.arrived));
         let refusal = Refusal { predicted, deadline, ..Refusal::new(reason.into()) };
-        self.statistics.refused(open.model, &refusal.cause);
+        self.note_refusal(&open, &refusal.cause);
         let _ = open.reply.answer.send(Err(refusal));
+    }
+
+    fn note_refusal(&self, open: &Open, cause: &Cause) {
+        self.statistics.refused(open.model, cause);
+        if let Some(trail) = &open.reply.trail {
+            trail.refused(cause.name());
+        }
     }
 
     fn take(&mut self, id: RequestId) -> Open {
@@ -279,7 +319,7 @@ impl World for Ledger {
                 false => Meaning::Nothing,
             },
             Message::Freed { group, epoch, batch } => self.freed(group, epoch, batch),
-            Message::Tokens { group, epoch, batch, tokens } => self.tokens(group, epoch, batch, &tokens),
+            Message::Tokens { group, epoch, batch, tokens } => self.tokens(now, group, epoch, batch, &tokens),
             Message::Finished(finished) => self.finished(now, finished),
             Message::Lost { group } => self.lost(group),
             Message::Restored { group, epoch, entry } => self.restored(group, epoch, entry),

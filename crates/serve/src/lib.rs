@@ -27,6 +27,7 @@ pub mod server;
 mod site;
 pub mod sleep;
 pub mod statistics;
+mod trail;
 
 pub use engine::{Deployment, Engine, EngineSettings, Record, StartError};
 pub use gateway::{Gateway, Question};

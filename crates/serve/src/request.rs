@@ -1,5 +1,6 @@
 //! One request as the server keeps it: what was asked, what is owed, and how it ended.
 
+use crate::trail::Trail;
 use statmux_core::backend::{BackendError, Fault, Input, Output};
 use statmux_core::{GroupId, ModelId, RequestId, Span, Time};
 use statmux_sched::Reason;
@@ -24,6 +25,8 @@ pub(crate) struct Submission {
 pub(crate) struct Reply {
     pub(crate) answer: oneshot::Sender<Result<Answer, Refusal>>,
     pub(crate) tokens: Option<mpsc::UnboundedSender<u32>>,
+    /// Where what becomes of it is noted.
+    pub(crate) trail: Option<Arc<Trail>>,
 }
 
 /// A request that ran to its end.

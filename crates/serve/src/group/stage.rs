@@ -144,7 +144,8 @@ impl<B: Backend> StageThread<B> {
                 next.try_send(Parcel::Flow(flow, ticket)).map_err(|_| Over)
             }
             (Ok(Step::Again { flow, tokens }), None) => {
-                if ticket.streams {
+                // The first tokens are news to everybody: they are counted.
+                if ticket.streams || !ticket.again {
                     let (group, epoch) = (self.run.group, self.run.epoch);
                     self.tell_driver(Message::Tokens { group, epoch, batch: ticket.batch, tokens })?;
                 }

@@ -5,7 +5,10 @@ use crate::http::ask::{receive, respond};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::openai::json;
 use crate::site::ReplaceError;
+use crate::statistics::exposition::Form;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
 use axum::response::Response;
 use serde::Serialize;
 use statmux_core::files::PlacementFile;
@@ -45,11 +48,11 @@ pub(super) struct DrainBody {
     inside: usize,
 }
 
-/// Metrics for Prometheus.
+/// Metrics for Prometheus, as OpenMetrics for those who accept it.
 #[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, content_type = "text/plain", body = String)))]
-pub(super) async fn metrics(State(front): State<Arc<Front>>) -> Response {
-    let text = front.gateway.statistics().text();
-    respond(text.into_bytes(), "application/openmetrics-text; version=1.0.0; charset=utf-8", &[])
+pub(super) async fn metrics(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
+    let form = Form::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    respond(front.gateway.statistics().exposition(form).into_bytes(), form.content_type(), &[])
 }
 
 /// What is loaded where, and how it is.

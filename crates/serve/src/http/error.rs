@@ -161,6 +161,11 @@ impl ApiError {
         self.respond(body.expect("plain data serialises"))
     }
 
+    /// Why, for machines.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.detail.reason
+    }
+
     /// Its body, for where a status comes too late.
     pub(crate) fn json(self) -> String {
         serde_json::to_string(&ErrorBody { error: self.detail }).expect("plain data serialises")
@@ -181,7 +186,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&ErrorBody { error: self.detail.clone() });
-        self.respond(body.expect("plain data serialises"))
+        let mut response = self.clone().respond(body.expect("plain data serialises"));
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

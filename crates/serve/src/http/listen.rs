@@ -131,6 +131,7 @@ async fn accept(listener: TcpListener, site: Arc<Site>, tls: Option<TlsAcceptor>
             }
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            site.gateway().statistics().http.turned_away.inc();
             // Whether the client reads it is its own affair.
             let _ = socket.try_write(TURNED_AWAY);
             let _ = socket.shutdown().await;

@@ -2,6 +2,9 @@
 
 use crate::http::Front;
 use crate::http::error::ApiError;
+use crate::http::record::Record;
+use crate::trail::Trail;
+use crate::trail::trace_context::TraceContext;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
@@ -11,33 +14,51 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The longest id of a client that is taken up.
+const LONGEST_ID: usize = 128;
 
-/// Checks the key, names the request, and logs how it ended.
+/// Checks the key, names the request, and follows it to its end.
 pub(super) async fn around(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get(&REQUEST_ID).filter(|id| id.len() <= 128).cloned();
-    let id = given.unwrap_or_else(|| fresh_id(&front));
-    let logged = tracing::enabled!(tracing::Level::DEBUG)
-        .then(|| (request.method().clone(), request.uri().path().to_owned(), front.gateway.clock().now()));
+    let trail = begin(&front, request.headers());
+    let record = Record::begin(&front, &request, Arc::clone(&trail));
     let open = request.uri().path().starts_with("/v2/health/");
-    let mut response = if open || is_allowed(&front, request.headers()) {
-        next.run(request).await
+    let response = if open || is_allowed(&front, request.headers()) {
+        Arc::clone(&trail).follow(next.run(request)).await
     } else {
         ApiError::unauthorized().into_response()
     };
-    if let Some((method, path, started)) = logged {
-        let took = front.gateway.clock().now().since(started);
-        let status = response.status().as_u16();
-        tracing::debug!(request_id = ?id, %method, path, status, %took, "request");
+    let mut response = record.answer(response);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::from_str(&trail.id).expect("ids are visible ASCII"));
+    if let Some(trace) = &trail.trace {
+        headers.insert(TRACE_PARENT, HeaderValue::from_str(trace.header()).expect("digits are a valid header"));
     }
-    response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
+/// The trail of a request: with the client's id and trace, where it gives good ones.
+fn begin(front: &Front, headers: &HeaderMap) -> Arc<Trail> {
+    let given = headers.get(&REQUEST_ID).and_then(|id| usable_id(id.as_bytes()));
+    let mut traces = headers.get_all(&TRACE_PARENT).iter();
+    let trace = match (traces.next(), traces.next()) {
+        (Some(only), None) => TraceContext::parse(only.as_bytes()),
+        _ => None,
+    };
+    Trail::new(given.map_or_else(|| fresh_id(front), Arc::from), trace)
+}
+
+/// A client's id that can be written anywhere: visible ASCII without quotes and backslashes, of bounded length.
+fn usable_id(given: &[u8]) -> Option<&str> {
+    let id = std::str::from_utf8(given).ok()?;
+    let fit = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    ((1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(fit)).then_some(id)
+}
+
 /// An id that no other request of this server had, nor is likely to have on another.
-fn fresh_id(front: &Front) -> HeaderValue {
+fn fresh_id(front: &Front) -> Arc<str> {
     let number = front.requests.fetch_add(1, Relaxed);
-    let id = format!("{:x}-{number:x}", front.started_s);
-    HeaderValue::try_from(id).expect("hexadecimal digits are a valid header")
+    format!("{:x}-{number:x}", front.started_s).into()
 }
 
 fn is_allowed(front: &Front, headers: &HeaderMap) -> bool {
@@ -54,4 +75,20 @@ fn is_allowed(front: &Front, headers: &HeaderMap) -> bool {
 
 fn same(key: &[u8], shown: &[u8]) -> bool {
     key.len() == shown.len() && key.iter().zip(shown).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_could_forge_a_line_are_not_taken_up() {
+        let long = "x".repeat(LONGEST_ID);
+        for id in ["mine", "a-b_c:d/e+f=,;", "550e8400-e29b-41d4-a716-446655440000", &long] {
+            assert_eq!(usable_id(id.as_bytes()), Some(id));
+        }
+        for id in ["", "a b", "a\tb", "a\"b", "a\\b", "a\nb", "é", &format!("{long}x")] {
+            assert_eq!(usable_id(id.as_bytes()), None, "{id}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub mod listen;
 mod middleware;
 mod openai;
 mod openapi;
+mod record;
 mod tensor;
 
 use crate::gateway::Gateway;

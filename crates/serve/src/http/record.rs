@@ -1,0 +1,140 @@
+//! One HTTP request from its head to the last byte of its answer: counted, and a line in the log at its end.
+
+use crate::http::Front;
+use crate::http::error::ApiError;
+use crate::trail::{Tally, Trail};
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use statmux_core::{Span, Time};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// What a client that left before its answer was whole gets for a status in the log: nobody sees it, so there is none
+/// in HTTP; proxies write this one.
+const LEFT: u16 = 499;
+/// The longest path that is logged whole.
+const LOGGED_PATH: usize = 256;
+
+/// A request under way. Its line is written when it is dropped.
+pub(super) struct Record {
+    front: Arc<Front>,
+    pub(super) trail: Arc<Trail>,
+    pub(super) method: Method,
+    /// What was asked for, without the query.
+    pub(super) path: String,
+    /// The template that it matched.
+    pub(super) template: Option<MatchedPath>,
+    started: Time,
+    status: Option<StatusCode>,
+    reason: Option<&'static str>,
+    /// Whether the last byte of the answer is on its way.
+    whole: bool,
+}
+
+impl Record {
+    /// Begins the record of `request`.
+    pub(super) fn begin(front: &Arc<Front>, request: &Request, trail: Arc<Trail>) -> Self {
+        front.gateway.statistics().http.in_flight.inc();
+        let path = request.uri().path();
+        Self {
+            front: Arc::clone(front),
+            trail,
+            method: request.method().clone(),
+            path: path.get(..LOGGED_PATH).unwrap_or(path).to_owned(),
+            template: request.extensions().get::<MatchedPath>().cloned(),
+            started: front.gateway.clock().now(),
+            status: None,
+            reason: None,
+            whole: false,
+        }
+    }
+
+    /// The response, its body watched up to its end.
+    pub(super) fn answer(mut self, response: Response) -> Response {
+        let status = response.status();
+        let template = self.template.as_ref().map(MatchedPath::as_str);
+        self.front.gateway.statistics().http.answered(self.method.as_str(), template, status.as_u16());
+        self.status = Some(status);
+        self.reason = self.reason.or_else(|| response.extensions().get::<ApiError>().map(ApiError::reason));
+        response.map(|body| {
+            self.whole = body.is_end_stream();
+            Body::new(Watched { body, record: self })
+        })
+    }
+
+    /// What became of it, in one word.
+    fn outcome(&self, tally: &Tally) -> &'static str {
+        let answered = || tally.course.map(|_| if tally.late { "late" } else { "in_slo" });
+        if self.status.is_none() || !self.whole {
+            return "client_gone";
+        }
+        tally.refused.or(self.reason).or_else(answered).unwrap_or(match self.status {
+            Some(status) if status.is_client_error() || status.is_server_error() => "refused",
+            _ => "done",
+        })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.front.gateway.statistics().http.in_flight.dec();
+        if !tracing::enabled!(target: "statmux::access", tracing::Level::DEBUG) {
+            return;
+        }
+        let tally = self.trail.tally();
+        let model = tally.model.map(|id| self.front.gateway.models()[id.index()].name.as_str());
+        let asked = tally.model.map(|_| tally.tokens);
+        let status = self.status.map_or(LEFT, |status| status.as_u16());
+        let took = self.front.gateway.clock().now().since(self.started);
+        tracing::debug!(
+            target: "statmux::access",
+            request_id = &*self.trail.id,
+            trace_id = self.trail.trace.as_ref().map(|trace| trace.trace_id()),
+            method = self.method.as_str(),
+            path = self.path,
+            status,
+            outcome = self.outcome(&tally),
+            model,
+            prompt_tokens = asked.map(|tokens| tokens.prompt),
+            completion_tokens = asked.map(|tokens| tokens.generated),
+            queue_ms = tally.course.map(|course| milliseconds(course.started.since(course.arrived))),
+            run_ms = tally.course.map(|course| milliseconds(course.finished.since(course.started))),
+            first_token_ms = tally.first_token.map(milliseconds),
+            total_ms = milliseconds(took),
+            "request"
+        );
+    }
+}
+
+fn milliseconds(span: Span) -> f64 {
+    span.nanos() as f64 / 1e6
+}
+
+/// A body that ends a record as it goes out.
+struct Watched {
+    body: Body,
+    record: Record,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.record.whole |= frame.is_none() || self.body.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
