@@ -6,6 +6,7 @@
 
 use crate::source::{SourceError, optional};
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Deserialize;
@@ -131,8 +132,10 @@ impl ChatTemplate {
 
     /// The prompt that asks for the turn after `messages`, special tokens written out.
     pub(crate) fn render(&self, messages: &[ChatMessage]) -> Result<String, BackendError> {
-        let message =
-            |message: &ChatMessage| context! { role => message.role.as_str(), content => message.content.as_str() };
+        let message = |message: &ChatMessage| {
+            let more = Value::from(Serde(message.more.clone()));
+            context! { role => message.role.as_str(), content => message.content.as_deref(), ..more }
+        };
         let messages: Vec<Value> = messages.iter().map(message).collect();
         let (tools, documents) = (Value::from(()), Value::from(()));
         let conversation = context! { messages, tools, documents, add_generation_prompt => true };
@@ -182,7 +185,7 @@ mod tests {
     }
 
     fn render(text: &str, messages: &[(&str, &str)]) -> Result<String, String> {
-        let message = |&(role, content): &(&str, &str)| ChatMessage { role: role.into(), content: content.into() };
+        let message = |&(role, content): &(&str, &str)| ChatMessage::said(role, content);
         let messages: Vec<_> = messages.iter().map(message).collect();
         let template = template(text).expect("it parses");
         template.render(&messages).map_err(|error| error.to_string())
@@ -252,6 +255,25 @@ mod tests {
         let expected = format!("<s>{}Hi<|eot_id|>{}1/4", head("user"), head("assistant"));
         assert_eq!(render(text, &[("user", "Hi")]).expect("renders"), expected);
         assert_eq!(render(text, &[("ipython", "1")]).expect_err("raises"), "No tools.");
+    }
+
+    #[test]
+    fn turns_that_call_tools_and_their_answers() {
+        let text = "{% for message in messages %}\
+            {% if 'tool_calls' in message and message.tool_calls %}{{ message.role }}\
+            {% if message.content is none %} says nothing{% endif %}\
+            {% for call in message.tool_calls %}<{{ call.function.name }} {{ call.function.arguments | tojson }}>{% endfor %}\
+            {% elif message.get('tool_call_id') %}[{{ message['tool_call_id'] }}: {{ message.content }}]\
+            {% else %}{{ message.content }} {% endif %}{% endfor %}";
+        let more = |json: &str| serde_json::from_str(json).expect("an object");
+        let calls = r#"{"tool_calls": [{"id": "1", "function": {"name": "sum", "arguments": {"a": 1}}}]}"#;
+        let turns = [
+            ChatMessage::said("user", "1+1?"),
+            ChatMessage { role: "assistant".into(), content: None, more: more(calls) },
+            ChatMessage { role: "tool".into(), content: Some("2".into()), more: more(r#"{"tool_call_id": "1"}"#) },
+        ];
+        let rendered = template(text).expect("it parses").render(&turns).expect("it renders");
+        assert_eq!(rendered, "1+1? assistant says nothing<sum {\"a\":1}>[1: 2]");
     }
 
     #[test]

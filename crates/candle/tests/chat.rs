@@ -37,7 +37,7 @@ fn text(folder: &Path) -> Arc<dyn Text> {
 }
 
 fn say(role: &str, content: &str) -> ChatMessage {
-    ChatMessage { role: role.to_owned(), content: content.to_owned() }
+    ChatMessage::said(role, content)
 }
 
 /// `<s>` once, then each turn.

@@ -213,8 +213,17 @@ pub trait Text: Send + Sync {
 pub struct ChatMessage {
     /// Who speaks: `system`, `user`, `assistant`, or what else the model knows.
     pub role: String,
-    /// What is said.
-    pub content: String,
+    /// What is said; nothing in turns that only call tools.
+    pub content: Option<String>,
+    /// What else templates read, by the names they know: `name`, `tool_calls`, `tool_call_id`.
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+impl ChatMessage {
+    /// A turn in which something is said, and that is all.
+    pub fn said(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: Some(content.into()), more: serde_json::Map::new() }
+    }
 }
 
 /// Who is to blame for a [`BackendError`], and so what to do about it.
