@@ -128,9 +128,9 @@ fn bad_requests_say_what_is_wrong() {
     check("/v1/embeddings", r#"{"model":"m0","input":[]}"#, 400, "empty");
     check("/v1/embeddings", r#"{"model":"m0","input":[9999]}"#, 400, "vocabulary");
     check("/v1/embeddings", r#"{"model":"m0","input":"x","dimensions":7}"#, 400, "length 8");
-    check("/v1/completions", r#"{"model":"m2","prompt":"x","max_tokens":0}"#, 400, "at least one");
+    check("/v1/completions", r#"{"model":"m2","prompt":"x","max_tokens":0}"#, 400, "at least 1");
     check("/v1/completions", r#"{"model":"m2","prompt":"x","temperature":-1}"#, 400, "temperature");
-    check("/v1/completions", r#"{"model":"m2","prompt":"x","n":2}"#, 400, "n is 1");
+    check("/v1/completions", r#"{"model":"m2","prompt":"x","n":200}"#, 400, "between 1 and 128");
     check("/v1/chat/completions", r#"{"model":"m2","messages":[]}"#, 400, "empty");
     check("/v2/models/m0/infer", r#"{"inputs":[]}"#, 400, "input_ids");
     check("/nowhere", "", 404, "no_such_path");

@@ -2,7 +2,7 @@
 
 use crate::http::Front;
 use crate::http::ask::{receive, respond};
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::error::{ApiError, ErrorBody, OpenAiKeyErrors, PlaceErrors};
 use crate::http::openai::json;
 use crate::site::ReplaceError;
 use crate::statistics::exposition::Form;
@@ -11,7 +11,8 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::Response;
 use serde::Serialize;
-use statmux_core::files::PlacementFile;
+use statmux_core::files::{PlacementFile, parse_json};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use utoipa::ToSchema;
@@ -49,14 +50,14 @@ pub(super) struct DrainBody {
 }
 
 /// Metrics for Prometheus, as OpenMetrics for those who accept it.
-#[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, content_type = "text/plain", body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, description = "the metrics as text", content_type = "text/plain", body = String), OpenAiKeyErrors))]
 pub(super) async fn metrics(State(front): State<Arc<Front>>, headers: HeaderMap) -> Response {
     let form = Form::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
     respond(front.gateway.statistics().exposition(form).into_bytes(), form.content_type(), &[])
 }
 
 /// What is loaded where, and how it is.
-#[utoipa::path(get, path = "/admin/placement", tag = "Operation", responses((status = 200, body = PlacementBody)))]
+#[utoipa::path(get, path = "/admin/placement", tag = "Operation", responses((status = 200, description = "groups, and what they hold", body = PlacementBody), OpenAiKeyErrors))]
 pub(super) async fn placement(State(front): State<Arc<Front>>) -> Response {
     describe(&front)
 }
@@ -65,11 +66,14 @@ pub(super) async fn placement(State(front): State<Arc<Front>>) -> Response {
 /// each is up or taken out. Requests that arrive meanwhile are refused with `replacing`.
 #[utoipa::path(put, path = "/admin/placement", tag = "Operation",
     request_body(content = String, content_type = "application/json", description = "a placement file of one window"),
-    responses((status = 200, body = PlacementBody), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody),
-        (status = 500, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, description = "it serves from it", body = PlacementBody),
+        (status = 409, description = "another change is under way", body = ErrorBody), PlaceErrors))]
 pub(super) async fn place(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let file: PlacementFile = received.json()?;
+    let text =
+        std::str::from_utf8(&received.body).map_err(|_| ApiError::malformed("the placement is not UTF-8 text"))?;
+    let file: PlacementFile =
+        parse_json(Path::new("the placement"), text).map_err(|error| ApiError::malformed(error.to_string()))?;
     let site = front.site.upgrade().ok_or_else(|| ApiError::not_replaced(&ReplaceError::Draining))?;
     let placement = site.resolve(file).map_err(|error| ApiError::invalid("windows", error.to_string()))?;
     // On a thread that may wait; it goes on even if the client leaves.
@@ -99,7 +103,7 @@ fn describe(front: &Front) -> Response {
 }
 
 /// Takes in nothing more; what is inside runs to its end.
-#[utoipa::path(post, path = "/admin/drain", tag = "Operation", responses((status = 200, body = DrainBody)))]
+#[utoipa::path(post, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "nothing more is taken in", body = DrainBody), OpenAiKeyErrors))]
 pub(super) async fn drain(State(front): State<Arc<Front>>) -> Response {
     front.gateway.drain();
     respond(json(&DrainBody { draining: true, inside: front.gateway.inside() }), "application/json", &[])

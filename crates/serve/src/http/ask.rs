@@ -3,6 +3,8 @@
 use crate::gateway::{Pending, Question, ServedModel};
 use crate::http::Front;
 use crate::http::error::ApiError;
+use crate::http::fields::any_of;
+use crate::http::json::{FromJson, Json, Wrong};
 use crate::request::{Answer, Course};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -11,11 +13,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use statmux_core::backend::{Input, Text};
 use statmux_core::{Span, Time};
 use std::fmt::Write;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
 /// Where clients say how long they would wait; `deadline_ms` in the body means the same.
 const DEADLINE: HeaderName = HeaderName::from_static("x-statmux-deadline-ms");
@@ -45,8 +48,9 @@ pub(crate) async fn receive(front: &Front, request: Request) -> Result<Received,
 }
 
 impl Received {
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|error| ApiError::malformed(format!("the body is wrong: {error}")))
+    /// What the body says.
+    pub(crate) fn read<T: FromJson>(&self) -> Result<T, ApiError> {
+        Ok(T::from_json(Json::parse(&self.body)?)?)
     }
 
     /// The shorter of the deadlines in the header and in the body.
@@ -83,10 +87,7 @@ pub(crate) async fn ask_all(
     arrived: Time,
     deadline: Option<Span>,
 ) -> Result<Vec<Answer>, ApiError> {
-    let mut pending = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        pending.push(submit(front, model, input, (arrived, deadline), false)?);
-    }
+    let pending = submit_all(front, model, inputs, (arrived, deadline), false)?;
     let mut answers = Vec::with_capacity(pending.len());
     for mut pending in pending {
         answers.push(pending.answer().await.map_err(|refusal| ApiError::refused(model, &refusal))?);
@@ -94,16 +95,19 @@ pub(crate) async fn ask_all(
     Ok(answers)
 }
 
-/// Hands one input to the gateway.
-pub(crate) fn submit(
+/// Hands all inputs to the gateway.
+pub(crate) fn submit_all(
     front: &Front,
     model: &ServedModel,
-    input: Input,
+    inputs: Vec<Input>,
     (arrived, deadline): (Time, Option<Span>),
     streams: bool,
-) -> Result<Pending, ApiError> {
-    let question = Question { model: model.id, input, arrived, deadline, streams };
-    front.gateway.submit(question).map_err(|refusal| ApiError::refused(model, &refusal))
+) -> Result<Vec<Pending>, ApiError> {
+    let submit = |input| {
+        let question = Question { model: model.id, input, arrived, deadline, streams };
+        front.gateway.submit(question).map_err(|refusal| ApiError::refused(model, &refusal))
+    };
+    inputs.into_iter().map(submit).collect()
 }
 
 /// The tokens of `text` in the model's vocabulary.
@@ -118,8 +122,7 @@ pub(crate) fn codec(model: &ServedModel) -> Result<&dyn Text, ApiError> {
 }
 
 /// Text or tokens, one or several: what OpenAI calls `input` or `prompt`.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 pub(crate) enum TextOrTokens {
     Text(String),
     Texts(Vec<String>),
@@ -127,7 +130,51 @@ pub(crate) enum TextOrTokens {
     TokenLists(Vec<Vec<u32>>),
 }
 
+impl FromJson for TextOrTokens {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        const EXPECTED: &str = "a text, a list of texts, a list of token ids, or a list of lists of token ids";
+        match value {
+            Json::Text(text) => Ok(Self::Text(text)),
+            // Nothing of whatever kind, rather than one text without tokens.
+            Json::Integers(numbers) if numbers.is_empty() => Ok(Self::TokenLists(Vec::new())),
+            Json::Integers(numbers) => Ok(Self::Tokens(token_ids(&numbers)?)),
+            Json::List(items) if matches!(items[0], Json::Text(_)) => {
+                let texts = items.into_iter().enumerate().map(|(index, item)| match item {
+                    Json::Text(text) => Ok(text),
+                    other => Err(other.instead_of("a text, as the items before it").in_item(index)),
+                });
+                texts.collect::<Result<_, _>>().map(Self::Texts)
+            }
+            Json::List(items) if matches!(items[0], Json::Integers(_)) => {
+                let lists = items.into_iter().enumerate().map(|(index, item)| match item {
+                    Json::Integers(numbers) => token_ids(&numbers).map_err(|wrong| wrong.in_item(index)),
+                    other => Err(other.instead_of("a list of token ids").in_item(index)),
+                });
+                lists.collect::<Result<_, _>>().map(Self::TokenLists)
+            }
+            Json::List(items) => {
+                let odd = items.iter().position(|item| !matches!(item, Json::Integer(_))).unwrap_or(0);
+                let expected = if odd > 0 { "a token id, as the items before it" } else { "a text or a token id" };
+                Err(items[odd].instead_of(expected).in_item(odd))
+            }
+            other => Err(other.instead_of(EXPECTED)),
+        }
+    }
+}
+
+fn token_ids(numbers: &[i64]) -> Result<Vec<u32>, Wrong> {
+    let token = |(index, &number): (usize, &i64)| {
+        u32::try_from(number).map_err(|_| Json::Integer(number).instead_of("a token id").in_item(index))
+    };
+    numbers.iter().enumerate().map(token).collect()
+}
+
 impl TextOrTokens {
+    pub(crate) fn schema() -> RefOr<Schema> {
+        let (texts, tokens) = (Vec::<String>::schema(), Vec::<u32>::schema());
+        any_of([String::schema(), texts, tokens, Vec::<Vec<u32>>::schema()])
+    }
+
     /// One list of tokens for each item.
     pub(crate) fn tokens(self, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
         match self {

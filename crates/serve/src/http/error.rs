@@ -2,18 +2,23 @@
 //!
 //! Bodies have the shape that OpenAI clients know, with figures for machines: `reason`, and for rejections
 //! `predicted_ms`, `deadline_ms` and `retry_after_ms`. On `/v2` paths, `error` is the message alone, as the Open
-//! Inference Protocol says, and the figures stand beside it.
+//! Inference Protocol says, and the figures stand beside it: [`in_form_of`] sees to that for every error, whoever
+//! answers with it.
 
 use crate::gateway::ServedModel;
 use crate::request::{Cause, Refusal};
 use crate::site::ReplaceError;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use statmux_core::Span;
 use statmux_core::backend::{BackendError, Fault};
-use utoipa::ToSchema;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 /// A request that ends in an error.
 #[derive(Clone, Debug)]
@@ -36,8 +41,9 @@ pub(crate) struct ErrorDetail {
     message: String,
     /// The family: `invalid_request_error`, `authentication_error`, `rate_limit_error` or `server_error`.
     r#type: &'static str,
-    /// The field of the request that is to blame.
-    param: Option<&'static str>,
+    /// The field of the request that is to blame, as a path such as `messages[2].content`.
+    #[schema(value_type = Option<String>)]
+    param: Option<Cow<'static, str>>,
     /// The same as `reason`, where OpenAI clients look for it.
     code: &'static str,
     /// For machines: `too_late`, `queue_full`, `no_replica`, `group_lost`, `draining`, `overloaded`, ...
@@ -53,9 +59,9 @@ pub(crate) struct ErrorDetail {
     retry_after_ms: Option<f64>,
 }
 
-/// The body of an error on `/v2` paths.
-#[derive(Serialize)]
-struct ProtocolErrorBody<'a> {
+/// The body of an error on `/v2` paths: the message alone, and the rest beside it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProtocolErrorBody<'a> {
     error: &'a str,
     #[serde(flatten)]
     detail: &'a ErrorDetail,
@@ -83,9 +89,9 @@ impl ApiError {
     }
 
     /// A request that will fail again: `param` is to blame.
-    pub(crate) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(param: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
-        error.detail.param = Some(param);
+        error.detail.param = Some(param.into());
         error
     }
 
@@ -111,7 +117,7 @@ impl ApiError {
     pub(crate) fn unknown_model(name: &str) -> Self {
         let mut error =
             Self::new(StatusCode::NOT_FOUND, "model_not_found", format!("there is no model `{name}`; see /v1/models"));
-        error.detail.param = Some("model");
+        error.detail.param = Some("model".into());
         error
     }
 
@@ -155,12 +161,6 @@ impl ApiError {
         error
     }
 
-    /// The response in the form of the Open Inference Protocol.
-    pub(crate) fn into_protocol_response(self) -> Response {
-        let body = serde_json::to_vec(&ProtocolErrorBody { error: &self.detail.message, detail: &self.detail });
-        self.respond(body.expect("plain data serialises"))
-    }
-
     /// Why, for machines.
     pub(crate) fn reason(&self) -> &'static str {
         self.detail.reason
@@ -179,6 +179,9 @@ impl ApiError {
             // The header counts in whole seconds.
             headers.insert(RETRY_AFTER, HeaderValue::from((retry_ms / 1000.0).ceil().max(1.0) as u64));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"statmux\""));
+        }
         response
     }
 }
@@ -190,6 +193,81 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// `response` to a request for `path`: an error under `/v2` in the form of the Open Inference Protocol.
+pub(super) fn in_form_of(path: &str, mut response: Response) -> Response {
+    let protocol = path == "/v2" || path.starts_with("/v2/");
+    if let Some(ApiError { detail, .. }) = response.extensions().get().filter(|_| protocol) {
+        let body = serde_json::to_vec(&ProtocolErrorBody { error: &detail.message, detail });
+        *response.body_mut() = Body::from(body.expect("plain data serialises"));
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+/// The errors that paths under `/v2` without a body and without a model may answer with.
+pub(super) struct KeyErrors;
+/// The errors that paths under `/v2` with a model and without a body may answer with.
+pub(super) struct ModelErrors;
+/// The errors that asking a model under `/v2` may end in.
+pub(super) struct ProtocolErrors;
+/// The same as [`KeyErrors`] elsewhere.
+pub(super) struct OpenAiKeyErrors;
+/// The same as [`ModelErrors`] elsewhere.
+pub(super) struct OpenAiModelErrors;
+/// The same as [`ProtocolErrors`] elsewhere.
+pub(super) struct OpenAiErrors;
+/// The errors that changing the placement may end in, a second change aside.
+pub(super) struct PlaceErrors;
+
+const KEY: [(StatusCode, &str); 1] = [(StatusCode::UNAUTHORIZED, "no key, or none that this server knows")];
+const MODEL: [(StatusCode, &str); 1] = [(StatusCode::NOT_FOUND, "there is no such model")];
+const BODY: [(StatusCode, &str); 4] = [
+    (StatusCode::BAD_REQUEST, "the request is wrong; `param` names the field"),
+    (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than allowed"),
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is compressed in a way that is not understood"),
+];
+const ANSWER: [(StatusCode, &str); 3] = [
+    (StatusCode::TOO_MANY_REQUESTS, "it would be late, or too many wait; `retry_after_ms` says when to come back"),
+    (StatusCode::INTERNAL_SERVER_ERROR, "the model failed"),
+    (StatusCode::SERVICE_UNAVAILABLE, "nobody can answer now; `reason` says why"),
+];
+
+const PLACE: [(StatusCode, &str); 2] = [
+    (StatusCode::INTERNAL_SERVER_ERROR, "it could not be started; what was served before is served again"),
+    (StatusCode::SERVICE_UNAVAILABLE, "the server is about to stop"),
+];
+
+fn declared<B: ToSchema>(parts: &[&[(StatusCode, &str)]]) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+    let answer = |&(status, about): &(StatusCode, &str)| {
+        let body = Content::new(Some(Ref::from_schema_name(B::name())));
+        let response = ResponseBuilder::new().description(about).content("application/json", body).build();
+        (status.as_str().to_owned(), RefOr::T(response))
+    };
+    parts.iter().copied().flatten().map(answer).collect()
+}
+
+/// Says which errors a marker stands for.
+macro_rules! errors {
+    ($($marker:ident: $body:ty, $parts:expr;)*) => {$(
+        impl IntoResponses for $marker {
+            fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+                declared::<$body>(&$parts)
+            }
+        }
+    )*};
+}
+
+errors! {
+    KeyErrors: ProtocolErrorBody<'_>, [&KEY];
+    ModelErrors: ProtocolErrorBody<'_>, [&KEY, &MODEL];
+    ProtocolErrors: ProtocolErrorBody<'_>, [&KEY, &MODEL, &BODY, &ANSWER];
+    OpenAiKeyErrors: ErrorBody, [&KEY];
+    OpenAiModelErrors: ErrorBody, [&KEY, &MODEL];
+    PlaceErrors: ErrorBody, [&KEY, &BODY, &PLACE];
+    OpenAiErrors: ErrorBody, [&KEY, &MODEL, &BODY, &ANSWER];
 }
 
 /// When another try may succeed: when the queue that was in the way is gone; for a deadline that even an idle

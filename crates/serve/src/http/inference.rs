@@ -2,25 +2,29 @@
 //!
 //! Encoders take `input_ids` (and `attention_mask`) or `text`, and give `embedding`; with `positions` they give
 //! `logits`. Decoders take the same and give `output_ids`, padded with -1, and `text`; the parameters
-//! `max_tokens`, `temperature`, `top_p` and `seed` say how. `deadline_ms` (or `timeout`, in microseconds) is the
-//! latency asked for.
+//! `max_tokens`, `temperature`, `top_p`, `seed` and `stop` say how. `deadline_ms` (or `timeout`, in microseconds) is
+//! the latency asked for. Tensors that a model does not take are refused by name.
 
 use crate::gateway::ServedModel;
 use crate::http::Front;
 use crate::http::ask::{Received, ask_all, encode, model as find, receive, respond};
-use crate::http::error::{ApiError, ErrorBody};
-use crate::http::openai::generation::GenerationOptions;
+use crate::http::error::{ApiError, KeyErrors, ModelErrors, ProtocolErrors};
+use crate::http::fields::{Field, Fields, Neutral, list_schema, neutral, required, schema, taken};
+use crate::http::json::{FromJson, Json};
 use crate::http::openai::json;
+use crate::http::openai::options::{DEFAULT_MAX_TOKENS, Generates, GenerationOptions};
+use crate::http::openai::text::TextStream;
 use crate::http::tensor::{Elements, Tensor, TensorBody, TensorHeader};
 use crate::request::{Answer, Course};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use axum::response::Response;
+use serde::Serialize;
 use statmux_core::backend::{Input, Output, Task};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema};
 
 /// Where the JSON of a body with binary data ends.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -50,40 +54,97 @@ pub(super) struct TensorMetadata {
     shape: Vec<i64>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(super) struct InferRequest {
     id: Option<String>,
+    model_name: Option<String>,
+    model_version: Option<String>,
     inputs: Vec<TensorHeader>,
-    #[serde(default)]
-    outputs: Vec<RequestedOutput>,
-    #[serde(default)]
-    parameters: InferParameters,
+    outputs: Option<Vec<RequestedOutput>>,
+    parameters: Option<InferParameters>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct RequestedOutput {
+#[derive(Debug, Default)]
+struct RequestedOutput {
     name: String,
-    #[serde(default)]
-    parameters: OutputParameters,
+    parameters: Option<OutputParameters>,
 }
 
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(super) struct OutputParameters {
-    /// Whether it is wanted as binary data.
-    #[serde(default)]
-    binary_data: bool,
+#[derive(Debug, Default)]
+struct OutputParameters {
+    binary_data: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(super) struct InferParameters {
-    /// Whether all outputs are wanted as binary data.
-    #[serde(default)]
-    binary_data_output: bool,
-    /// The latency asked for in microseconds, as Triton counts.
+#[derive(Debug, Default)]
+struct InferParameters {
+    binary_data_output: Option<bool>,
     timeout: Option<f64>,
-    #[serde(flatten)]
     generation: GenerationOptions,
 }
+
+impl Fields for InferRequest {
+    const TABLES: &'static [&'static [Field<Self>]] = &[&[
+        taken("id", String::schema, "Comes back with the answer.", |ask, v| v.put(&mut ask.id)),
+        taken("model_name", String::schema, "The model in the path, once more.", |ask, v| v.put(&mut ask.model_name)),
+        taken("model_version", String::schema, "\"1\".", |ask, v| v.put(&mut ask.model_version)),
+        required("inputs", list_schema::<TensorHeader>, "", |ask, v| {
+            Vec::from_json(v).map(|inputs| ask.inputs = inputs)
+        }),
+        taken("outputs", list_schema::<RequestedOutput>, "Which are wanted; all if absent.", |ask, v| {
+            v.put(&mut ask.outputs)
+        }),
+        taken("parameters", schema::<InferParameters>, "", |ask, v| v.put(&mut ask.parameters)),
+    ]];
+}
+
+impl Fields for RequestedOutput {
+    const TABLES: &'static [&'static [Field<Self>]] = &[&[
+        required("name", String::schema, "", |output, v| String::from_json(v).map(|name| output.name = name)),
+        taken("parameters", schema::<OutputParameters>, "", |output, v| v.put(&mut output.parameters)),
+    ]];
+}
+
+impl Fields for OutputParameters {
+    const TABLES: &'static [&'static [Field<Self>]] = &[&[
+        taken("binary_data", bool::schema, "Whether it is wanted as binary data.", |of, v| v.put(&mut of.binary_data)),
+        neutral("classification", &[Neutral::Number(0.0)]),
+        neutral("shared_memory_region", &[]),
+        neutral("shared_memory_offset", &[Neutral::Number(0.0)]),
+        neutral("shared_memory_byte_size", &[Neutral::Number(0.0)]),
+    ]];
+}
+
+impl AsMut<GenerationOptions> for InferParameters {
+    fn as_mut(&mut self) -> &mut GenerationOptions {
+        &mut self.generation
+    }
+}
+
+impl Fields for InferParameters {
+    const TABLES: &'static [&'static [Field<Self>]] = &[
+        &[
+            taken("binary_data_output", bool::schema, "Whether outputs that do not say are binary data.", |of, v| {
+                v.put(&mut of.binary_data_output)
+            }),
+            taken("timeout", f64::schema, "The latency asked for in microseconds; 0 for none.", |of, v| {
+                v.put(&mut of.timeout)
+            }),
+            neutral("priority", &[Neutral::Number(0.0)]),
+            neutral("sequence_id", &[Neutral::Number(0.0), Neutral::Text("")]),
+            neutral("sequence_start", &[Neutral::Flag(false)]),
+            neutral("sequence_end", &[Neutral::Flag(false)]),
+        ],
+        Self::SAMPLING,
+    ];
+}
+
+impl utoipa::PartialSchema for InferRequest {
+    fn schema() -> RefOr<Schema> {
+        schema::<Self>()
+    }
+}
+
+impl ToSchema for InferRequest {}
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct InferResponse<'a> {
@@ -95,7 +156,7 @@ pub(super) struct InferResponse<'a> {
 }
 
 /// What the server is.
-#[utoipa::path(get, path = "/v2", tag = "Open Inference Protocol", responses((status = 200, body = ServerMetadata)))]
+#[utoipa::path(get, path = "/v2", tag = "Open Inference Protocol", responses((status = 200, description = "name, version and extensions", body = ServerMetadata), KeyErrors))]
 pub(super) async fn server() -> Response {
     let metadata =
         ServerMetadata { name: "statmux", version: env!("CARGO_PKG_VERSION"), extensions: ["binary_tensor_data"] };
@@ -103,13 +164,13 @@ pub(super) async fn server() -> Response {
 }
 
 /// Whether the server runs.
-#[utoipa::path(get, path = "/v2/health/live", tag = "Open Inference Protocol", responses((status = 200)))]
+#[utoipa::path(get, path = "/v2/health/live", tag = "Open Inference Protocol", responses((status = 200, description = "it runs")))]
 pub(super) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
 /// Whether the server takes requests for every model that it holds.
-#[utoipa::path(get, path = "/v2/health/ready", tag = "Open Inference Protocol", responses((status = 200), (status = 503)))]
+#[utoipa::path(get, path = "/v2/health/ready", tag = "Open Inference Protocol", responses((status = 200, description = "it does"), (status = 503, description = "it does not")))]
 pub(super) async fn ready(State(front): State<Arc<Front>>) -> StatusCode {
     let mut held = front.gateway.models().iter().filter(|model| !model.holders.is_empty());
     status(!front.gateway.is_draining() && held.all(|model| front.gateway.is_ready(model)))
@@ -121,29 +182,33 @@ fn status(ready: bool) -> StatusCode {
 
 /// What a model takes and gives.
 #[utoipa::path(get, path = "/v2/models/{model}", tag = "Open Inference Protocol", params(("model" = String, Path)),
-    responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody)))]
-pub(super) async fn model(State(front): State<Arc<Front>>, Path(name): Path<String>) -> Response {
-    match find(&front, &name) {
-        Ok(model) => respond(json(&metadata(model)), "application/json", &[]),
-        Err(error) => error.into_protocol_response(),
-    }
+    responses((status = 200, description = "its tensors", body = ModelMetadata), ModelErrors))]
+pub(super) async fn model(State(front): State<Arc<Front>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    Ok(respond(json(&metadata(find(&front, &name)?)), "application/json", &[]))
 }
 
-pub(super) async fn model_version(front: State<Arc<Front>>, Path((name, _)): Path<(String, String)>) -> Response {
+pub(super) async fn model_version(
+    front: State<Arc<Front>>,
+    Path((name, _)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
     model(front, Path(name)).await
 }
 
 /// Whether a group that holds the model is up.
 #[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "Open Inference Protocol", params(("model" = String, Path)),
-    responses((status = 200), (status = 404, body = ErrorBody), (status = 503)))]
-pub(super) async fn model_ready(State(front): State<Arc<Front>>, Path(name): Path<String>) -> Response {
-    match find(&front, &name) {
-        Ok(model) => status(!front.gateway.is_draining() && front.gateway.is_ready(model)).into_response(),
-        Err(error) => error.into_protocol_response(),
-    }
+    responses((status = 200, description = "it is"), (status = 503, description = "it is not"), ModelErrors))]
+pub(super) async fn model_ready(
+    State(front): State<Arc<Front>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let model = find(&front, &name)?;
+    Ok(status(!front.gateway.is_draining() && front.gateway.is_ready(model)))
 }
 
-pub(super) async fn model_version_ready(front: State<Arc<Front>>, Path((name, _)): Path<(String, String)>) -> Response {
+pub(super) async fn model_version_ready(
+    front: State<Arc<Front>>,
+    Path((name, _)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
     model_ready(front, Path(name)).await
 }
 
@@ -151,17 +216,21 @@ pub(super) async fn model_version_ready(front: State<Arc<Front>>, Path((name, _)
 #[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "Open Inference Protocol", request_body = InferRequest,
     params(("model" = String, Path),
         ("x-statmux-deadline-ms" = Option<f64>, Header, description = "the latency asked for, if shorter than the model's SLO")),
-    responses((status = 200, body = InferResponse), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn infer(State(front): State<Arc<Front>>, Path(name): Path<String>, request: Request) -> Response {
-    run(&front, &name, request).await.unwrap_or_else(ApiError::into_protocol_response)
+    responses((status = 200, description = "the outputs, as JSON or with binary data after it", body = InferResponse),
+        ProtocolErrors))]
+pub(super) async fn infer(
+    State(front): State<Arc<Front>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    run(&front, &name, request).await
 }
 
 pub(super) async fn infer_version(
     front: State<Arc<Front>>,
     Path((name, _)): Path<(String, String)>,
     request: Request,
-) -> Response {
+) -> Result<Response, ApiError> {
     infer(front, Path(name), request).await
 }
 
@@ -169,30 +238,41 @@ async fn run(front: &Front, name: &str, request: Request) -> Result<Response, Ap
     let received = receive(front, request).await?;
     let model = find(front, name)?;
     let (asked, mut binary) = parse(&received)?;
-    let InferRequest { id, inputs, outputs, parameters } = asked;
-    let in_body = parameters.timeout.map(|micros| micros / 1000.0).or(parameters.generation.deadline_ms);
-    let deadline = received.deadline(in_body)?;
+    let InferRequest { id, model_name, model_version, inputs, outputs, parameters } = asked;
+    if model_name.is_some_and(|given| given != model.name) {
+        return Err(ApiError::invalid("model_name", "`model_name` is not the model in the path"));
+    }
+    if model_version.is_some_and(|given| !given.is_empty() && given != VERSION) {
+        return Err(ApiError::invalid("model_version", format!("`model_version` must be \"{VERSION}\"")));
+    }
+    let parameters = parameters.unwrap_or_default();
+    let micros = parameters.timeout.filter(|&micros| micros != 0.0);
+    let in_body = micros.map(|micros| micros / 1000.0).into_iter().chain(parameters.generation.deadline_ms);
+    let deadline = received.deadline(in_body.reduce(f64::min))?;
     let tensors = inputs.into_iter().map(|tensor| tensor.read(&mut binary)).collect::<Result<Vec<_>, _>>()?;
-    let payloads = payloads(front, model, &tensors, &parameters.generation)?;
+    if !binary.is_empty() {
+        let message = format!("{} bytes follow that belong to no input", binary.len());
+        return Err(ApiError::invalid("inputs", message));
+    }
+    let payloads = payloads(model, &tensors, &parameters.generation)?;
+    let outputs = outputs.unwrap_or_default();
+    check_outputs(model, &payloads, &outputs)?;
     let answers = ask_all(front, model, payloads, received.arrived, deadline).await?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
-    let tensors = results(model, answers)?;
-    if let Some(unknown) = outputs.iter().find(|output| tensors.iter().all(|tensor| tensor.name != output.name)) {
-        let message = format!("there is no output `{}`; see /v2/models/{}", unknown.name, model.name);
-        return Err(ApiError::invalid("outputs", message));
-    }
     let mut data = Vec::new();
     let mut bodies = Vec::new();
-    for tensor in tensors {
+    for tensor in results(model, answers, &parameters.generation.stops())? {
         let wanted = outputs.iter().find(|output| output.name == tensor.name);
         if wanted.is_none() && !outputs.is_empty() {
             continue;
         }
-        let binary = wanted.map_or(parameters.binary_data_output, |output| output.parameters.binary_data);
+        let own = wanted.and_then(|output| output.parameters.as_ref()?.binary_data);
+        let binary = own.or(parameters.binary_data_output).unwrap_or(false);
         bodies.push(tensor.write(binary.then_some(&mut data)));
     }
+    let is_binary = bodies.iter().any(TensorBody::is_binary);
     let header = json(&InferResponse { id, model_name: &model.name, model_version: VERSION, outputs: bodies });
-    if data.is_empty() {
+    if !is_binary {
         return Ok(respond(header, "application/json", &courses));
     }
     let length = HeaderValue::from(header.len());
@@ -201,69 +281,135 @@ async fn run(front: &Front, name: &str, request: Request) -> Result<Response, Ap
     Ok(response)
 }
 
+/// Outputs that are wanted must be among those that the payloads lead to, before anything is run for them.
+fn check_outputs(model: &ServedModel, payloads: &[Input], wanted: &[RequestedOutput]) -> Result<(), ApiError> {
+    let given: Vec<&str> = match payloads.first() {
+        Some(Input::MaskedLogits { .. }) => vec!["logits"],
+        Some(Input::Generate(_)) if model.text.is_some() => vec!["output_ids", "text"],
+        Some(Input::Generate(_)) => vec!["output_ids"],
+        _ => vec!["embedding"],
+    };
+    for (index, output) in wanted.iter().enumerate() {
+        if !given.contains(&output.name.as_str()) {
+            let message =
+                format!("there is no output `{}`; these inputs lead to `{}`", output.name, given.join("`, `"));
+            return Err(ApiError::invalid(format!("outputs[{index}].name"), message));
+        }
+        if wanted[..index].iter().any(|before| before.name == output.name) {
+            let message = format!("output `{}` is asked for twice", output.name);
+            return Err(ApiError::invalid(format!("outputs[{index}].name"), message));
+        }
+    }
+    Ok(())
+}
+
 /// The JSON of a body, and the binary data after it.
 fn parse(received: &Received) -> Result<(InferRequest, &[u8]), ApiError> {
-    let Some(length) = received.head.headers.get(&JSON_LENGTH) else { return Ok((received.json()?, &[])) };
-    let length = length.to_str().ok().and_then(|text| text.parse().ok());
+    let Some(length) = received.head.headers.get(&JSON_LENGTH) else { return Ok((received.read()?, &[])) };
+    let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
     let parts = length.and_then(|length| received.body.split_at_checked(length));
     let (json, binary) =
         parts.ok_or_else(|| ApiError::malformed("Inference-Header-Content-Length is no length within the body"))?;
-    let asked = serde_json::from_slice(json);
-    Ok((asked.map_err(|error| ApiError::malformed(format!("the body is wrong: {error}")))?, binary))
+    Ok((InferRequest::from_json(Json::parse(json)?)?, binary))
 }
 
 /// One payload for each row of the inputs.
-fn payloads(
-    front: &Front,
-    model: &ServedModel,
-    tensors: &[Tensor],
-    options: &GenerationOptions,
-) -> Result<Vec<Input>, ApiError> {
+fn payloads(model: &ServedModel, tensors: &[Tensor], options: &GenerationOptions) -> Result<Vec<Input>, ApiError> {
+    check_inputs(model, tensors)?;
     let named = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
     let wrong = |message: &str| ApiError::invalid("inputs", message);
     let mut lists: Vec<Vec<u32>> = match (named("input_ids"), named("text")) {
         (Some(ids), None) => {
-            let rows = ids.rows().ok_or_else(|| wrong("input_ids is a row or rows of integers"))?;
-            rows.into_iter().map(indices).collect::<Option<_>>().ok_or_else(|| wrong("input_ids has negative ids"))?
+            let rows = ids.rows().ok_or_else(|| wrong("input `input_ids` must be a row or rows of integers"))?;
+            let lists = rows.into_iter().map(indices).collect::<Option<_>>();
+            lists.ok_or_else(|| wrong("input `input_ids` must hold token ids, none of them negative"))?
         }
         (None, Some(Tensor { elements: Elements::Texts(texts), .. })) => {
             texts.iter().map(|text| encode(model, text)).collect::<Result<_, _>>()?
         }
-        _ => return Err(wrong("give either input_ids (integers) or text (BYTES)")),
+        _ => return Err(wrong("give either `input_ids` (integers) or `text` (BYTES)")),
     };
     if lists.is_empty() {
         return Err(wrong("the inputs are empty"));
     }
     if let Some(mask) = named("attention_mask") {
-        let rows = mask.rows().filter(|rows| rows.len() == lists.len());
-        let rows = rows.ok_or_else(|| wrong("attention_mask has the shape of input_ids"))?;
-        for (tokens, mask) in lists.iter_mut().zip(rows) {
-            tokens.truncate(mask.iter().take_while(|&&on| on != 0).count());
-        }
+        let ids = named("input_ids").ok_or_else(|| wrong("input `attention_mask` needs `input_ids`"))?;
+        mask_out(&mut lists, ids, mask)?;
     }
     let positions = match named("positions") {
         None => None,
         Some(positions) => {
             let rows = positions.rows().filter(|rows| rows.len() == lists.len());
-            let rows = rows.ok_or_else(|| wrong("positions has as many rows as the input"))?;
+            let rows = rows.ok_or_else(|| wrong("input `positions` must have as many rows as there are texts"))?;
             let rows: Option<Vec<_>> = rows.into_iter().map(indices).collect();
-            Some(rows.ok_or_else(|| wrong("positions has negative indices"))?)
+            Some(rows.ok_or_else(|| wrong("input `positions` must hold indices, none of them negative"))?)
         }
     };
-    let payloads = lists.into_iter().enumerate().map(|(row, tokens)| match (&positions, model.card.task) {
-        (Some(positions), _) => Ok(Input::MaskedLogits { tokens, positions: positions[row].clone() }),
-        (None, Task::Encode { .. }) => Ok(Input::Embed { tokens }),
-        (None, Task::Generate) => options.input(tokens, front.requests.fetch_add(1, Relaxed)),
-    });
-    payloads.collect()
+    match (positions, model.card.task) {
+        (_, Task::Generate) => options.inputs(lists, |_| DEFAULT_MAX_TOKENS),
+        (_, Task::Encode { .. }) if options.first_given().is_some() => {
+            let name = options.first_given().unwrap_or_default();
+            let message = format!("`{name}` is for models that write; {} does not", model.name);
+            Err(ApiError::invalid(format!("parameters.{name}"), message))
+        }
+        (Some(positions), _) => {
+            let pairs = lists.into_iter().zip(positions);
+            Ok(pairs.map(|(tokens, positions)| Input::MaskedLogits { tokens, positions }).collect())
+        }
+        (None, _) => Ok(lists.into_iter().map(|tokens| Input::Embed { tokens }).collect()),
+    }
+}
+
+/// Every tensor must be one that the model takes, of its datatype, and given once.
+fn check_inputs(model: &ServedModel, tensors: &[Tensor]) -> Result<(), ApiError> {
+    let known = metadata(model).inputs;
+    for (index, tensor) in tensors.iter().enumerate() {
+        let name = &tensor.name;
+        let Some(expected) = known.iter().find(|input| input.name == name) else {
+            let names: Vec<&str> = known.iter().map(|input| input.name).collect();
+            let message = format!("{} takes no input `{name}`; it takes `{}`", model.name, names.join("`, `"));
+            return Err(ApiError::invalid(format!("inputs[{index}].name"), message));
+        };
+        if tensors[..index].iter().any(|before| before.name == *name) {
+            return Err(ApiError::invalid(format!("inputs[{index}].name"), format!("input `{name}` is given twice")));
+        }
+        if tensor.datatype() != expected.datatype {
+            let kind = if expected.datatype == "BYTES" { "BYTES" } else { "INT64 (or INT32, UINT32, UINT64)" };
+            let message = format!("input `{name}` must have the datatype {kind}");
+            return Err(ApiError::invalid(format!("inputs[{index}].datatype"), message));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the padding at the end off `lists`, the rows of `ids`.
+fn mask_out(lists: &mut [Vec<u32>], ids: &Tensor, mask: &Tensor) -> Result<(), ApiError> {
+    let wrong = |message: String| ApiError::invalid("inputs", message);
+    if mask.shape != ids.shape {
+        let message = format!(
+            "input `attention_mask` must have the shape of `input_ids`, {:?}, but has {:?}",
+            ids.shape, mask.shape
+        );
+        return Err(wrong(message));
+    }
+    let rows = mask.rows().expect("a mask of the shape of rows has rows");
+    for (row, (tokens, mask)) in lists.iter_mut().zip(rows).enumerate() {
+        let on = mask.iter().take_while(|&&on| on == 1).count();
+        if mask[on..].iter().any(|&on| on != 0) {
+            let message = format!("row {row} of `attention_mask` must be ones, then zeros: padding stands at the end");
+            return Err(wrong(message));
+        }
+        tokens.truncate(on);
+    }
+    Ok(())
 }
 
 fn indices(row: &[i64]) -> Option<Vec<u32>> {
     row.iter().map(|&id| u32::try_from(id).ok()).collect()
 }
 
-/// All outputs, one row for each answer.
-fn results(model: &ServedModel, answers: Vec<Answer>) -> Result<Vec<Tensor>, ApiError> {
+/// All outputs, one row for each answer; texts end before the first of `stops`.
+fn results(model: &ServedModel, answers: Vec<Answer>, stops: &[String]) -> Result<Vec<Tensor>, ApiError> {
     let rows = answers.len() as u64;
     let (mut floats, mut continuations) = (Vec::new(), Vec::new());
     let (mut name, mut shape) = ("embedding", vec![rows, u64::from(model.card.hidden)]);
@@ -283,6 +429,14 @@ fn results(model: &ServedModel, answers: Vec<Answer>) -> Result<Vec<Tensor>, Api
     if continuations.is_empty() {
         return Ok(vec![Tensor { name: name.to_owned(), shape, elements: Elements::Floats(floats) }]);
     }
+    let texts = match &model.text {
+        None => None,
+        Some(_) => {
+            let texts =
+                continuations.iter_mut().map(|tokens| stopped(model, tokens, stops)).collect::<Result<_, _>>()?;
+            Some(Tensor { name: "text".to_owned(), shape: vec![rows], elements: Elements::Texts(texts) })
+        }
+    };
     let width = continuations.iter().map(Vec::len).max().unwrap_or(0);
     let padded = continuations.iter().flat_map(|tokens| {
         let ids = tokens.iter().map(|&token| i64::from(token));
@@ -293,10 +447,22 @@ fn results(model: &ServedModel, answers: Vec<Answer>) -> Result<Vec<Tensor>, Api
         shape: vec![rows, width as u64],
         elements: Elements::Integers(padded.collect()),
     };
-    let Some(codec) = &model.text else { return Ok(vec![ids]) };
-    let texts = continuations.iter().map(|tokens| codec.decode(tokens)).collect::<Result<_, _>>();
-    let texts = texts.map_err(|error| ApiError::backend(&error))?;
-    Ok(vec![ids, Tensor { name: "text".to_owned(), shape: vec![rows], elements: Elements::Texts(texts) }])
+    Ok([ids].into_iter().chain(texts).collect())
+}
+
+/// The text of `tokens` up to the first of `stops`, and the tokens that it takes.
+fn stopped(model: &ServedModel, tokens: &mut Vec<u32>, stops: &[String]) -> Result<String, ApiError> {
+    let mut stream = TextStream::new(model.text.clone(), stops.to_vec());
+    let mut text = String::new();
+    for index in 0..tokens.len() {
+        text.push_str(&stream.push(&tokens[index..=index])?);
+        if stream.is_stopped() {
+            tokens.truncate(index + 1);
+            return Ok(text);
+        }
+    }
+    text.push_str(&stream.finish()?);
+    Ok(text)
 }
 
 fn metadata(model: &ServedModel) -> ModelMetadata<'_> {

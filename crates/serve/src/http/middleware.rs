@@ -1,7 +1,7 @@
 //! Around every request: its id, its key, its line in the log.
 
 use crate::http::Front;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, in_form_of};
 use crate::http::record::Record;
 use crate::trail::Trail;
 use crate::trail::trace_context::TraceContext;
@@ -22,13 +22,14 @@ const LONGEST_ID: usize = 128;
 pub(super) async fn around(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let trail = begin(&front, request.headers());
     let record = Record::begin(&front, &request, Arc::clone(&trail));
-    let open = request.uri().path().starts_with("/v2/health/");
+    let path = request.uri().path().to_owned();
+    let open = path.starts_with("/v2/health/");
     let response = if open || is_allowed(&front, request.headers()) {
         Arc::clone(&trail).follow(next.run(request)).await
     } else {
         ApiError::unauthorized().into_response()
     };
-    let mut response = record.answer(response);
+    let mut response = record.answer(in_form_of(&path, response));
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::from_str(&trail.id).expect("ids are visible ASCII"));
     if let Some(trace) = &trail.trace {
@@ -66,11 +67,16 @@ fn is_allowed(front: &Front, headers: &HeaderMap) -> bool {
     if keys.is_empty() {
         return true;
     }
-    let Some(shown) = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer ")) else {
-        return false;
-    };
+    let Some(shown) = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes())) else { return false };
     // Every key is looked at whole, so that the time taken tells nothing.
     keys.iter().fold(false, |allowed, key| allowed | same(key.as_bytes(), shown))
+}
+
+/// The key in a header that says `Bearer KEY`; the word may be written in any case.
+fn bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = credentials.split_at_checked(b"Bearer".len())?;
+    let shown = key.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer") && key.len() > shown.len()).then_some(shown)
 }
 
 fn same(key: &[u8], shown: &[u8]) -> bool {

@@ -1,14 +1,16 @@
 //! The HTTP front: the only module that knows HTTP.
 //!
-//! [`listen`] accepts connections, [`router`] lists the paths, [`ask`] takes a parsed request through the gateway,
-//! [`error`] turns what went wrong into status codes and bodies.
+//! [`listen`] accepts connections, [`router`] lists the paths, [`json`] and [`fields`] read bodies, [`ask`] takes a
+//! request through the gateway, [`error`] turns what went wrong into status codes and bodies.
 //!
 //! **Invariant:** no handler blocks, and no request reaches the gateway before its payload was checked.
 
 mod admin;
 mod ask;
 mod error;
+mod fields;
 mod inference;
+mod json;
 pub mod listen;
 mod middleware;
 mod openai;
@@ -69,7 +71,7 @@ pub(crate) struct Front {
 impl Front {
     /// A front for `gateway`.
     pub(crate) fn new(gateway: Arc<Gateway>, settings: HttpSettings, site: Weak<Site>) -> Arc<Self> {
-        let started_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let started_s = now_s();
         Arc::new(Self { gateway, settings, started_s, requests: Arc::default(), site })
     }
 
@@ -79,6 +81,11 @@ impl Front {
         let (settings, requests, site) = (settings.clone(), Arc::clone(requests), Weak::clone(site));
         Arc::new(Self { gateway, settings, started_s: *started_s, requests, site })
     }
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// All paths.

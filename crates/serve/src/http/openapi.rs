@@ -2,7 +2,7 @@
 
 use crate::http::ask::respond;
 use crate::http::openai::{chat, completions, embeddings, json, models};
-use crate::http::{admin, error, inference, tensor};
+use crate::http::{admin, error, inference};
 use axum::response::Response;
 use utoipa::OpenApi;
 
@@ -26,7 +26,7 @@ use utoipa::OpenApi;
         admin::place,
         admin::drain
     ),
-    components(schemas(error::ErrorBody, tensor::TensorHeader))
+    components(schemas(error::ErrorBody, error::ProtocolErrorBody))
 )]
 struct Document;
 

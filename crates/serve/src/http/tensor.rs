@@ -1,27 +1,56 @@
 //! Tensors of the Open Inference Protocol, as JSON or as the binary data that may follow it.
 
 use crate::http::error::ApiError;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::ToSchema;
+use crate::http::fields::{Field, Fields, Neutral, neutral, required, schema, taken};
+use crate::http::json::{FromJson, Json};
+use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A tensor as it stands in the JSON of a request.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(super) struct TensorHeader {
     pub(super) name: String,
     pub(super) shape: Vec<u64>,
     pub(super) datatype: String,
-    #[serde(default)]
-    pub(super) parameters: TensorParameters,
-    /// Its elements, nested or flat; absent where they follow as binary data.
-    #[schema(value_type = Option<Object>)]
-    pub(super) data: Option<Value>,
+    pub(super) parameters: Option<TensorParameters>,
+    pub(super) data: Option<Json>,
 }
 
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(super) struct TensorParameters {
-    /// How many bytes of the binary data are this tensor's.
-    pub(super) binary_data_size: Option<usize>,
+    pub(super) binary_data_size: Option<u64>,
+}
+
+impl Fields for TensorHeader {
+    const TABLES: &'static [&'static [Field<Self>]] = &[&[
+        required("name", String::schema, "", |tensor, v| String::from_json(v).map(|name| tensor.name = name)),
+        required("shape", Vec::<u64>::schema, "", |tensor, v| Vec::from_json(v).map(|shape| tensor.shape = shape)),
+        required("datatype", String::schema, "INT32, INT64, UINT32, UINT64 or BYTES.", |tensor, v| {
+            String::from_json(v).map(|datatype| tensor.datatype = datatype)
+        }),
+        taken("parameters", schema::<TensorParameters>, "", |tensor, v| v.put(&mut tensor.parameters)),
+        taken("data", any, "Its elements, nested or flat; absent where they follow as binary data.", |tensor, v| {
+            tensor.data = Some(v);
+            Ok(())
+        }),
+    ]];
+}
+
+impl Fields for TensorParameters {
+    const TABLES: &'static [&'static [Field<Self>]] = &[&[
+        taken("binary_data_size", u64::schema, "How many bytes of the binary data are this tensor's.", |of, v| {
+            v.put(&mut of.binary_data_size)
+        }),
+        neutral("shared_memory_region", &[]),
+        neutral("shared_memory_offset", &[Neutral::Number(0.0)]),
+        neutral("shared_memory_byte_size", &[Neutral::Number(0.0)]),
+    ]];
+}
+
+fn any() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue).into()
 }
 
 /// The elements of a tensor.
@@ -76,15 +105,16 @@ impl TensorHeader {
         let Self { name, shape, datatype, parameters, data } = self;
         let count = shape.iter().try_fold(1_u64, |product, &side| product.checked_mul(side));
         let count = count.filter(|&count| count <= 1 << 32).ok_or_else(|| wrong(&name, "is too large"))? as usize;
-        let elements = match (parameters.binary_data_size, data) {
+        let elements = match (parameters.and_then(|parameters| parameters.binary_data_size), data) {
             (Some(size), None) => {
-                let (own, rest) =
-                    binary.split_at_checked(size).ok_or_else(|| wrong(&name, "has less binary data than it says"))?;
+                let part = usize::try_from(size).ok().and_then(|size| binary.split_at_checked(size));
+                let (own, rest) = part.ok_or_else(|| wrong(&name, "has less binary data than it says"))?;
                 *binary = rest;
                 from_binary(&name, &datatype, own)?
             }
-            (None, Some(data)) => from_json(&name, &datatype, &data)?,
-            _ => return Err(wrong(&name, "needs either `data` or `binary_data_size`")),
+            (None, Some(data)) => from_json(&name, &datatype, &shape, data)?,
+            (Some(_), Some(_)) => return Err(wrong(&name, "has both `data` and `binary_data_size`: give one of them")),
+            (None, None) => return Err(wrong(&name, "needs either `data` or `binary_data_size`")),
         };
         let given = match &elements {
             Elements::Integers(integers) => integers.len(),
@@ -98,27 +128,70 @@ impl TensorHeader {
     }
 }
 
-fn from_json(name: &str, datatype: &str, data: &Value) -> Result<Elements, ApiError> {
-    let mut flat = Vec::new();
-    flatten(data, &mut flat);
-    let integers = || flat.iter().map(|value| value.as_i64()).collect::<Option<Vec<_>>>();
+fn from_json(name: &str, datatype: &str, shape: &[u64], data: Json) -> Result<Elements, ApiError> {
     match datatype {
         "BYTES" => {
-            let texts = flat.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
-            texts.map(Elements::Texts).ok_or_else(|| wrong(name, "must hold strings"))
+            let mut texts = Vec::new();
+            let mut take = |value| match value {
+                Json::Text(text) => {
+                    texts.push(text);
+                    Ok(())
+                }
+                other => Err(wrong(name, &other.instead_of("a text").what())),
+            };
+            flatten(name, data, shape, &mut take)?;
+            Ok(Elements::Texts(texts))
         }
         "INT32" | "INT64" | "UINT32" | "UINT64" => {
-            integers().map(Elements::Integers).ok_or_else(|| wrong(name, "must hold integers"))
+            let (least, most) = match datatype {
+                "INT32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+                "UINT32" => (0, i64::from(u32::MAX)),
+                "UINT64" => (0, i64::MAX),
+                _ => (i64::MIN, i64::MAX),
+            };
+            let mut integers = Vec::new();
+            let mut take = |value| match value {
+                Json::Integer(number) if (least..=most).contains(&number) => {
+                    integers.push(number);
+                    Ok(())
+                }
+                other => Err(wrong(name, &other.instead_of(&format!("a whole number within {datatype}")).what())),
+            };
+            flatten(name, data, shape, &mut take)?;
+            Ok(Elements::Integers(integers))
         }
         _ => Err(unknown_type(name, datatype)),
     }
 }
 
-fn flatten<'a>(value: &'a Value, flat: &mut Vec<&'a Value>) {
-    match value {
-        Value::Array(values) => values.iter().for_each(|value| flatten(value, flat)),
-        value => flat.push(value),
+/// Takes the elements of `data`, which is flat or nested exactly as `shape` says.
+fn flatten(
+    name: &str,
+    data: Json,
+    shape: &[u64],
+    take: &mut impl FnMut(Json) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    let items = match data {
+        Json::Integers(numbers) => return numbers.into_iter().map(Json::Integer).try_for_each(take),
+        Json::List(items) => items,
+        other => return Err(wrong(name, &format!("`data` {}", other.instead_of("a list").what()))),
+    };
+    if !matches!(items[0], Json::List(_) | Json::Integers(_)) {
+        return items.into_iter().try_for_each(take);
     }
+    let inner = shape.get(1..).unwrap_or_default();
+    for item in items {
+        let length = match &item {
+            Json::Integers(numbers) => numbers.len(),
+            Json::List(items) => items.len(),
+            other => return Err(wrong(name, &other.instead_of("a list, as the items before it").what())),
+        };
+        if inner.first() != Some(&(length as u64)) {
+            return Err(wrong(name, &format!("is nested otherwise than its shape {shape:?} says")));
+        }
+        flatten(name, item, inner, take)?;
+    }
+    Ok(())
 }
 
 fn from_binary(name: &str, datatype: &str, bytes: &[u8]) -> Result<Elements, ApiError> {
@@ -158,15 +231,18 @@ fn unknown_type(name: &str, datatype: &str) -> ApiError {
     wrong(name, &format!("has the datatype {datatype}; INT32, INT64, UINT32, UINT64 and BYTES are understood"))
 }
 
+impl TensorBody {
+    /// Whether its elements stand in the binary data.
+    pub(super) fn is_binary(&self) -> bool {
+        self.parameters.is_some()
+    }
+}
+
 impl Tensor {
     /// The tensor as JSON, or its header as JSON with its elements appended to `binary`.
     pub(super) fn write(self, binary: Option<&mut Vec<u8>>) -> TensorBody {
+        let datatype = self.datatype();
         let Self { name, shape, elements } = self;
-        let datatype = match &elements {
-            Elements::Integers(_) => "INT64",
-            Elements::Texts(_) => "BYTES",
-            Elements::Floats(_) => "FP32",
-        };
         let Some(binary) = binary else {
             let data = match elements {
                 Elements::Integers(integers) => ElementsBody::Integers(integers),
@@ -191,6 +267,15 @@ impl Tensor {
         TensorBody { name, datatype, shape, parameters, data: None }
     }
 
+    /// The datatype of its elements, integers of all widths as `INT64`.
+    pub(super) fn datatype(&self) -> &'static str {
+        match self.elements {
+            Elements::Integers(_) => "INT64",
+            Elements::Texts(_) => "BYTES",
+            Elements::Floats(_) => "FP32",
+        }
+    }
+
     /// Its rows, if it holds integers: one for a flat tensor.
     pub(super) fn rows(&self) -> Option<Vec<&[i64]>> {
         let Elements::Integers(integers) = &self.elements else { return None };
@@ -205,10 +290,11 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    fn header(datatype: &str, shape: &[u64], data: Option<Value>, size: Option<usize>) -> TensorHeader {
-        let parameters = TensorParameters { binary_data_size: size };
+    fn header(datatype: &str, shape: &[u64], data: Option<Value>, size: Option<u64>) -> TensorHeader {
+        let parameters = Some(TensorParameters { binary_data_size: size });
+        let data = data.map(|data| Json::parse(data.to_string().as_bytes()).expect("JSON"));
         TensorHeader { name: "x".into(), shape: shape.to_vec(), datatype: datatype.into(), parameters, data }
     }
 
@@ -242,5 +328,14 @@ mod tests {
         check(header("BYTES", &[1], None, Some(5)), &[1, 0, 0, 0, 255]);
         check(header("INT64", &[u64::MAX, 2], Some(json!([])), None), &[]);
         check(header("INT64", &[1], None, None), &[]);
+        check(header("INT64", &[1], Some(json!([1])), Some(8)), &[0; 8]);
+        check(header("INT64", &[4, 1], Some(json!([[1, 2], [3, 4]])), None), &[]);
+        check(header("INT64", &[2, 2], Some(json!([[1, 2, 3], [4]])), None), &[]);
+        check(header("INT64", &[4], Some(json!([[1, 2], [3, 4]])), None), &[]);
+        check(header("INT64", &[2], Some(json!([1, [2]])), None), &[]);
+        check(header("INT64", &[1], Some(json!(1)), None), &[]);
+        check(header("INT32", &[1], Some(json!([1_u64 << 31])), None), &[]);
+        check(header("UINT32", &[1], Some(json!([-1])), None), &[]);
+        check(header("BYTES", &[1], Some(json!([1])), None), &[]);
     }
 }

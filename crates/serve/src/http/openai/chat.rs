@@ -3,51 +3,85 @@
 //! Messages become one prompt in the form that the model was trained on, if it comes with a chat template; for others,
 //! a line for each (`role: content`), ended by `assistant:`.
 
-use super::generation::{Generation, GenerationOptions};
+use super::generation::{Choices, Whole};
+use super::messages::{Message, lines, turns};
+use super::options::{Generates, GenerationOptions};
 use super::sse::{Narrator, stream};
 use super::{Usage, json};
 use crate::gateway::ServedModel;
-use crate::http::Front;
-use crate::http::ask::{codec, model, receive, respond, submit};
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::ask::{codec, model, receive, respond};
+use crate::http::error::{ApiError, OpenAiErrors};
+use crate::http::fields::{Field, Fields, Neutral, ignored, list_schema, neutral, required, schema, taken};
+use crate::http::json::FromJson;
+use crate::http::{Front, now_s};
+use crate::request::Course;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use statmux_core::backend::ChatMessage;
-use std::fmt::Write;
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema};
 
 /// A conversation that is to go on.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(crate) struct ChatRequest {
     model: String,
     messages: Vec<Message>,
-    #[serde(flatten)]
     options: GenerationOptions,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct Message {
-    role: String,
-    content: Content,
+impl AsMut<GenerationOptions> for ChatRequest {
+    fn as_mut(&mut self) -> &mut GenerationOptions {
+        &mut self.options
+    }
 }
 
-/// A text, or parts of which those of type `text` count.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum Content {
-    Text(String),
-    Parts(Vec<Part>),
+impl Fields for ChatRequest {
+    const TABLES: &'static [&'static [Field<Self>]] = &[OWN, Self::SAMPLING, Self::SHARED];
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct Part {
-    r#type: String,
-    #[serde(default)]
-    text: String,
+const OWN: &[Field<ChatRequest>] = &[
+    required("model", String::schema, "Which model.", |ask, v| String::from_json(v).map(|name| ask.model = name)),
+    required("messages", list_schema::<Message>, "The conversation so far.", |ask, v| {
+        Vec::from_json(v).map(|messages| ask.messages = messages)
+    }),
+    taken(
+        "max_completion_tokens",
+        u32::schema,
+        "The newer name of `max_tokens`; if absent, all the context has room for.",
+        |ask, v| v.put(&mut ask.options.max_completion_tokens),
+    ),
+    neutral("logprobs", &[Neutral::Flag(false)]),
+    neutral("top_logprobs", &[Neutral::Number(0.0)]),
+    neutral("response_format", &[Neutral::Type("text")]),
+    neutral("tools", &[Neutral::EmptyList]),
+    neutral("tool_choice", &[Neutral::Text("none"), Neutral::Text("auto")]),
+    neutral("parallel_tool_calls", &[Neutral::Flag(true), Neutral::Flag(false)]),
+    neutral("functions", &[Neutral::EmptyList]),
+    neutral("function_call", &[Neutral::Text("none"), Neutral::Text("auto")]),
+    neutral("modalities", &[Neutral::Only("text")]),
+    neutral("audio", &[]),
+    neutral("prediction", &[]),
+    neutral("web_search_options", &[]),
+    neutral("reasoning_effort", &[Neutral::Text("none")]),
+    neutral("verbosity", &[Neutral::Text("medium")]),
+    neutral("store", &[Neutral::Flag(false)]),
+    neutral("service_tier", &[Neutral::Text("auto"), Neutral::Text("default")]),
+    ignored("metadata"),
+    ignored("safety_identifier"),
+    ignored("prompt_cache_key"),
+    ignored("prompt_cache_retention"),
+];
+
+impl utoipa::PartialSchema for ChatRequest {
+    fn schema() -> RefOr<Schema> {
+        schema::<Self>()
+    }
 }
+
+impl ToSchema for ChatRequest {}
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatResponse {
@@ -56,8 +90,10 @@ pub(crate) struct ChatResponse {
     created: u64,
     model: String,
     choices: Vec<ChatChoice>,
+    /// In streams only where asked for, and then null but for the last event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    #[schema(value_type = Option<Usage>)]
+    usage: Option<Option<Usage>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,74 +119,51 @@ pub(crate) struct Said {
 /// The next turn of a conversation.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
     params(("x-statmux-deadline-ms" = Option<f64>, Header, description = "the latency asked for, if shorter than the model's SLO")),
-    responses((status = 200, body = ChatResponse), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, description = "the answers, or events of them", body = ChatResponse), OpenAiErrors))]
 pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked: ChatRequest = received.json()?;
-    let model = model(&front, &asked.model)?;
-    let options = asked.options;
+    let ChatRequest { model: name, messages, options } = received.read()?;
+    let model = model(&front, &name)?;
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let tokens = prompt(model, asked.messages)?;
+    let prompt = prompt(model, messages)?;
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("chatcmpl-{:x}-{number:x}", front.started_s);
-    let length = tokens.len();
-    let pending = submit(&front, model, options.input(tokens, number)?, when, options.stream)?;
-    let mut generation = Generation::new(pending, model, options.stops()?, length);
-    if options.stream {
-        let narrator = Chunks { id, created: front.started_s, model: asked.model, usage: options.includes_usage() };
-        return stream(generation, narrator).await;
+    // To the end of the context; a prompt that leaves no room is refused for that.
+    let room = |prompt: usize| model.card.max_tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX)).max(1);
+    let choices = Choices::ask(&front, model, vec![prompt], &options, room, when)?;
+    if options.streams() {
+        let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
+        return stream(choices, narrator).await;
     }
-    let whole = generation.whole().await?;
-    let message = Said { role: Some("assistant"), content: Some(whole.text) };
-    let finish_reason = Some(whole.finish_reason);
+    let (answers, usage) = choices.whole().await?;
+    let courses: Vec<Course> = answers.iter().map(|whole| whole.course).collect();
+    let choice = |(index, whole): (usize, Whole)| ChatChoice {
+        index,
+        message: Some(Said { role: Some("assistant"), content: Some(whole.text) }),
+        delta: None,
+        finish_reason: Some(whole.finish_reason),
+    };
     let body = ChatResponse {
         id,
         object: "chat.completion",
-        created: front.started_s,
-        model: asked.model,
-        choices: vec![ChatChoice { index: 0, message: Some(message), delta: None, finish_reason }],
-        usage: Some(whole.usage),
+        created: now_s(),
+        model: name,
+        choices: answers.into_iter().enumerate().map(choice).collect(),
+        usage: Some(Some(usage)),
     };
-    Ok(respond(json(&body), "application/json", &[whole.course]))
+    Ok(respond(json(&body), "application/json", &courses))
 }
 
 /// The tokens that ask `model` for the turn after `messages`.
 fn prompt(model: &ServedModel, messages: Vec<Message>) -> Result<Vec<u32>, ApiError> {
-    if messages.is_empty() {
-        return Err(ApiError::invalid("messages", "the conversation is empty"));
-    }
-    let messages = messages.into_iter().map(Message::text).collect::<Result<Vec<_>, _>>()?;
+    let turns = turns(messages)?;
     let codec = codec(model)?;
-    let tokens = match codec.chat(&messages) {
-        Ok(None) => codec.encode(&lines(&messages)),
+    let tokens = match codec.chat(&turns) {
+        Ok(None) => codec.encode(&lines(&turns)),
         Ok(Some(tokens)) => Ok(tokens),
         Err(error) => Err(error),
     };
     tokens.map_err(|error| ApiError::backend(&error))
-}
-
-impl Message {
-    fn text(self) -> Result<ChatMessage, ApiError> {
-        let content = match self.content {
-            Content::Text(text) => text,
-            Content::Parts(parts) if parts.iter().any(|part| part.r#type != "text") => {
-                return Err(ApiError::invalid("messages", "only text is understood"));
-            }
-            Content::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
-        };
-        Ok(ChatMessage { role: self.role, content })
-    }
-}
-
-/// A conversation as models without a form of their own are asked to go on with it.
-fn lines(messages: &[ChatMessage]) -> String {
-    let mut lines = String::new();
-    for ChatMessage { role, content } in messages {
-        writeln!(lines, "{role}: {content}").expect("writing to a string succeeds");
-    }
-    lines.push_str("assistant:");
-    lines
 }
 
 /// The events of a streamed answer.
@@ -169,32 +182,32 @@ impl Chunks {
             created: self.created,
             model: self.model.clone(),
             choices,
-            usage,
+            usage: self.usage.then_some(usage),
         };
         serde_json::to_string(&chunk).expect("plain data serialises")
     }
 
-    fn choice(delta: Said, finish_reason: Option<&'static str>) -> Vec<ChatChoice> {
-        vec![ChatChoice { index: 0, message: None, delta: Some(delta), finish_reason }]
+    fn choice(index: usize, delta: Said, finish_reason: Option<&'static str>) -> Vec<ChatChoice> {
+        vec![ChatChoice { index, message: None, delta: Some(delta), finish_reason }]
     }
 }
 
 impl Narrator for Chunks {
-    fn opening(&self) -> Option<String> {
+    fn opening(&self, index: usize) -> Option<String> {
         let role = Said { role: Some("assistant"), content: Some(String::new()) };
-        Some(self.chunk(Self::choice(role, None), None))
+        Some(self.chunk(Self::choice(index, role, None), None))
     }
 
-    fn text(&self, text: &str) -> String {
+    fn text(&self, index: usize, text: &str) -> String {
         let said = Said { role: None, content: Some(text.to_owned()) };
-        self.chunk(Self::choice(said, None), None)
+        self.chunk(Self::choice(index, said, None), None)
     }
 
-    fn end(&self, finish_reason: &'static str, usage: Usage) -> Vec<String> {
-        let mut events = vec![self.chunk(Self::choice(Said::default(), Some(finish_reason)), None)];
-        if self.usage {
-            events.push(self.chunk(Vec::new(), Some(usage)));
-        }
-        events
+    fn end(&self, index: usize, finish_reason: &'static str) -> String {
+        self.chunk(Self::choice(index, Said::default(), Some(finish_reason)), None)
+    }
+
+    fn usage(&self, usage: Usage) -> Option<String> {
+        self.usage.then(|| self.chunk(Vec::new(), Some(usage)))
     }
 }

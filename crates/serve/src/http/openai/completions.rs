@@ -1,29 +1,59 @@
 //! `/v1/completions`.
 
-use super::generation::{Generation, GenerationOptions};
+use super::generation::{Choices, Whole};
+use super::options::{DEFAULT_MAX_TOKENS, Generates, GenerationOptions};
 use super::sse::{Narrator, stream};
 use super::{Usage, json};
-use crate::http::Front;
-use crate::http::ask::{TextOrTokens, model, receive, respond, submit};
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::ask::{TextOrTokens, model, receive, respond};
+use crate::http::error::{ApiError, OpenAiErrors};
+use crate::http::fields::{Field, Fields, Neutral, neutral, required, schema, taken};
+use crate::http::json::FromJson;
+use crate::http::{Front, now_s};
+use crate::request::Course;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema};
 
 /// A text that is to go on.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(crate) struct CompletionRequest {
     model: String,
-    prompt: TextOrTokens,
-    /// Whether the answer begins with the prompt; not offered.
-    #[serde(default)]
-    echo: bool,
-    #[serde(flatten)]
+    prompt: Option<TextOrTokens>,
+    best_of: Option<u32>,
     options: GenerationOptions,
 }
+
+impl AsMut<GenerationOptions> for CompletionRequest {
+    fn as_mut(&mut self) -> &mut GenerationOptions {
+        &mut self.options
+    }
+}
+
+impl Fields for CompletionRequest {
+    const TABLES: &'static [&'static [Field<Self>]] = &[OWN, Self::SAMPLING, Self::SHARED];
+}
+
+const OWN: &[Field<CompletionRequest>] = &[
+    required("model", String::schema, "Which model.", |ask, v| String::from_json(v).map(|name| ask.model = name)),
+    required("prompt", TextOrTokens::schema, "What is to go on: one text or several.", |ask, v| v.put(&mut ask.prompt)),
+    taken("best_of", u32::schema, "Not offered: 1, or as many as `n`.", |ask, v| v.put(&mut ask.best_of)),
+    neutral("echo", &[Neutral::Flag(false)]),
+    neutral("logprobs", &[Neutral::Flag(false)]),
+    neutral("suffix", &[Neutral::Text("")]),
+];
+
+impl utoipa::PartialSchema for CompletionRequest {
+    fn schema() -> RefOr<Schema> {
+        schema::<Self>()
+    }
+}
+
+impl ToSchema for CompletionRequest {}
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CompletionResponse {
@@ -33,7 +63,9 @@ pub(crate) struct CompletionResponse {
     model: String,
     choices: Vec<Choice>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    /// In streams only where asked for, and then null but for the last event.
+    #[schema(value_type = Option<Usage>)]
+    usage: Option<Option<Usage>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,47 +80,46 @@ pub(crate) struct Choice {
 /// What comes after a text.
 #[utoipa::path(post, path = "/v1/completions", tag = "OpenAI", request_body = CompletionRequest,
     params(("x-statmux-deadline-ms" = Option<f64>, Header, description = "the latency asked for, if shorter than the model's SLO")),
-    responses((status = 200, body = CompletionResponse), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, description = "the texts, or events of them", body = CompletionResponse), OpenAiErrors))]
 pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked: CompletionRequest = received.json()?;
-    let model = model(&front, &asked.model)?;
-    let options = asked.options;
-    if asked.echo {
-        return Err(ApiError::invalid("echo", "echo is not offered"));
+    let CompletionRequest { model: name, prompt, best_of, options } = received.read()?;
+    let model = model(&front, &name)?;
+    let answers = options.answers()?;
+    if best_of.is_some_and(|best_of| best_of != 1 && best_of != answers) {
+        let message = "`best_of` is not offered: leave it out, or give 1 or as many as `n`";
+        return Err(ApiError::invalid("best_of", message));
     }
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let prompts = asked.prompt.tokens(model)?;
-    if prompts.is_empty() || (options.stream && prompts.len() > 1) {
-        return Err(ApiError::invalid("prompt", "give one prompt, or several without `stream`"));
+    let prompts = prompt.expect("it is required").tokens(model)?;
+    if prompts.is_empty() {
+        return Err(ApiError::invalid("prompt", "`prompt` is an empty list: give at least one text"));
     }
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("cmpl-{:x}-{number:x}", front.started_s);
-    let mut generations = Vec::with_capacity(prompts.len());
-    for tokens in prompts {
-        let length = tokens.len();
-        let pending = submit(&front, model, options.input(tokens, number)?, when, options.stream)?;
-        generations.push(Generation::new(pending, model, options.stops()?, length));
+    let choices = Choices::ask(&front, model, prompts, &options, |_| DEFAULT_MAX_TOKENS, when)?;
+    if options.streams() {
+        let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
+        return stream(choices, narrator).await;
     }
-    if options.stream {
-        let generation = generations.pop().expect("one prompt: checked above");
-        let narrator = Chunks { id, created: front.started_s, model: asked.model, usage: options.includes_usage() };
-        return stream(generation, narrator).await;
-    }
-    let (mut choices, mut courses, mut usage) = (Vec::new(), Vec::new(), Usage::default());
-    for (index, generation) in generations.iter_mut().enumerate() {
-        let whole = generation.whole().await?;
-        usage = Usage::new(
-            usage.prompt_tokens + whole.usage.prompt_tokens,
-            usage.completion_tokens + whole.usage.completion_tokens,
-        );
-        choices.push(Choice { text: whole.text, index, logprobs: None, finish_reason: Some(whole.finish_reason) });
-        courses.push(whole.course);
-    }
-    let (object, created) = ("text_completion", front.started_s);
-    let body = CompletionResponse { id, object, created, model: asked.model, choices, usage: Some(usage) };
+    let (answers, usage) = choices.whole().await?;
+    let courses: Vec<Course> = answers.iter().map(|whole| whole.course).collect();
+    let choice = |(index, whole): (usize, Whole)| Choice::new(index, whole.text, Some(whole.finish_reason));
+    let body = CompletionResponse {
+        id,
+        object: "text_completion",
+        created: now_s(),
+        model: name,
+        choices: answers.into_iter().enumerate().map(choice).collect(),
+        usage: Some(Some(usage)),
+    };
     Ok(respond(json(&body), "application/json", &courses))
+}
+
+impl Choice {
+    fn new(index: usize, text: String, finish_reason: Option<&'static str>) -> Self {
+        Self { text, index, logprobs: None, finish_reason }
+    }
 }
 
 /// The events of a streamed completion.
@@ -107,30 +138,26 @@ impl Chunks {
             created: self.created,
             model: self.model.clone(),
             choices,
-            usage,
+            usage: self.usage.then_some(usage),
         };
         serde_json::to_string(&chunk).expect("plain data serialises")
-    }
-
-    fn choice(text: &str, finish_reason: Option<&'static str>) -> Vec<Choice> {
-        vec![Choice { text: text.to_owned(), index: 0, logprobs: None, finish_reason }]
     }
 }
 
 impl Narrator for Chunks {
-    fn opening(&self) -> Option<String> {
+    fn opening(&self, _index: usize) -> Option<String> {
         None
     }
 
-    fn text(&self, text: &str) -> String {
-        self.chunk(Self::choice(text, None), None)
+    fn text(&self, index: usize, text: &str) -> String {
+        self.chunk(vec![Choice::new(index, text.to_owned(), None)], None)
     }
 
-    fn end(&self, finish_reason: &'static str, usage: Usage) -> Vec<String> {
-        let mut events = vec![self.chunk(Self::choice("", Some(finish_reason)), None)];
-        if self.usage {
-            events.push(self.chunk(Vec::new(), Some(usage)));
-        }
-        events
+    fn end(&self, index: usize, finish_reason: &'static str) -> String {
+        self.chunk(vec![Choice::new(index, String::new(), Some(finish_reason))], None)
+    }
+
+    fn usage(&self, usage: Usage) -> Option<String> {
+        self.usage.then(|| self.chunk(Vec::new(), Some(usage)))
     }
 }

@@ -3,29 +3,55 @@
 use super::{Usage, json};
 use crate::http::Front;
 use crate::http::ask::{TextOrTokens, ask_all, model, receive, respond};
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::error::{ApiError, OpenAiErrors};
+use crate::http::fields::{Field, Fields, ignored, required, schema, taken};
+use crate::http::json::FromJson;
 use crate::request::Course;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use statmux_core::backend::{Input, Output};
 use std::sync::Arc;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema};
 
 /// What is to be embedded.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(crate) struct EmbeddingsRequest {
     model: String,
-    input: TextOrTokens,
-    /// `float` or `base64` (little-endian 32-bit floats).
+    input: Option<TextOrTokens>,
     encoding_format: Option<String>,
-    /// The length of the model's vectors; no other is offered.
     dimensions: Option<u32>,
-    /// The latency asked for, if shorter than the model's SLO.
     deadline_ms: Option<f64>,
 }
+
+impl Fields for EmbeddingsRequest {
+    const TABLES: &'static [&'static [Field<Self>]] = &[&[
+        required("model", String::schema, "Which model.", |ask, v| String::from_json(v).map(|name| ask.model = name)),
+        required("input", TextOrTokens::schema, "One text or several.", |ask, v| v.put(&mut ask.input)),
+        taken("encoding_format", String::schema, "`float`, or `base64` of little-endian 32-bit floats.", |ask, v| {
+            v.put(&mut ask.encoding_format)
+        }),
+        taken("dimensions", u32::schema, "The length of the model's vectors; no other is offered.", |ask, v| {
+            v.put(&mut ask.dimensions)
+        }),
+        taken("deadline_ms", f64::schema, "The latency asked for, if shorter than the model's SLO.", |ask, v| {
+            v.put(&mut ask.deadline_ms)
+        }),
+        ignored("user"),
+    ]];
+}
+
+impl utoipa::PartialSchema for EmbeddingsRequest {
+    fn schema() -> RefOr<Schema> {
+        schema::<Self>()
+    }
+}
+
+impl ToSchema for EmbeddingsRequest {}
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EmbeddingsResponse<'a> {
@@ -52,25 +78,27 @@ pub(crate) enum Vector {
 /// Vectors that stand for texts.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingsRequest,
     params(("x-statmux-deadline-ms" = Option<f64>, Header, description = "the latency asked for, if shorter than the model's SLO")),
-    responses((status = 200, body = EmbeddingsResponse), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, description = "a vector for each text", body = EmbeddingsResponse), OpenAiErrors))]
 pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked: EmbeddingsRequest = received.json()?;
+    let asked: EmbeddingsRequest = received.read()?;
     let model = model(&front, &asked.model)?;
     let base64 = match asked.encoding_format.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
-        Some(_) => return Err(ApiError::invalid("encoding_format", "encoding_format is `float` or `base64`")),
+        Some(other) => {
+            let message = format!("`encoding_format` must be \"float\" or \"base64\", but is \"{other}\"");
+            return Err(ApiError::invalid("encoding_format", message));
+        }
     };
     if asked.dimensions.is_some_and(|dimensions| dimensions != model.card.hidden) {
         let message = format!("{} gives vectors of length {}", model.name, model.card.hidden);
         return Err(ApiError::invalid("dimensions", message));
     }
     let deadline = received.deadline(asked.deadline_ms)?;
-    let lists = asked.input.tokens(model)?;
+    let lists = asked.input.expect("it is required").tokens(model)?;
     if lists.is_empty() {
-        return Err(ApiError::invalid("input", "the input is an empty list"));
+        return Err(ApiError::invalid("input", "`input` is an empty list: give at least one text"));
     }
     let tokens = lists.iter().map(Vec::len).sum();
     let inputs = lists.into_iter().map(|tokens| Input::Embed { tokens }).collect();

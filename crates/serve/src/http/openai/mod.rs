@@ -4,9 +4,11 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
 pub(crate) mod generation;
+mod messages;
 pub(crate) mod models;
+pub(crate) mod options;
 mod sse;
-mod text;
+pub(crate) mod text;
 
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use super::json;
 use crate::gateway::ServedModel;
 use crate::http::Front;
 use crate::http::ask::{model, respond};
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, OpenAiKeyErrors, OpenAiModelErrors};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Serialize;
@@ -30,7 +30,7 @@ fn object<'a>(front: &Front, model: &'a ServedModel) -> ModelObject<'a> {
 }
 
 /// All models.
-#[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, body = ModelList)))]
+#[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, description = "all models", body = ModelList), OpenAiKeyErrors))]
 pub(crate) async fn list(State(front): State<Arc<Front>>) -> Response {
     let data = front.gateway.models().iter().map(|model| object(&front, model)).collect();
     respond(json(&ModelList { object: "list", data }), "application/json", &[])
@@ -38,7 +38,7 @@ pub(crate) async fn list(State(front): State<Arc<Front>>) -> Response {
 
 /// One model.
 #[utoipa::path(get, path = "/v1/models/{model}", tag = "OpenAI", params(("model" = String, Path)),
-    responses((status = 200, body = ModelObject), (status = 404, body = crate::http::error::ErrorBody)))]
+    responses((status = 200, description = "the model", body = ModelObject), OpenAiModelErrors))]
 pub(crate) async fn one(State(front): State<Arc<Front>>, Path(name): Path<String>) -> Result<Response, ApiError> {
     Ok(respond(json(&object(&front, model(&front, &name)?)), "application/json", &[]))
 }

@@ -1,6 +1,7 @@
-//! Server-sent events: an answer piece by piece.
+//! Server-sent events: answers piece by piece.
 
-use super::generation::{Generation, Piece};
+use super::Usage;
+use super::generation::{Choices, Generation, Piece};
 use crate::http::ask::note_course;
 use crate::http::error::ApiError;
 use crate::request::Course;
@@ -8,38 +9,46 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all, unfold};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
-/// Turns pieces of an answer into the bodies of events.
+/// Turns pieces of answers into the bodies of events; `index` says of which answer.
 pub(super) trait Narrator: Send + 'static {
     /// Before the first piece.
-    fn opening(&self) -> Option<String>;
+    fn opening(&self, index: usize) -> Option<String>;
     /// A piece.
-    fn text(&self, text: &str) -> String;
-    /// The end: one event or more.
-    fn end(&self, finish_reason: &'static str, usage: super::Usage) -> Vec<String>;
+    fn text(&self, index: usize, text: &str) -> String;
+    /// The end of an answer.
+    fn end(&self, index: usize, finish_reason: &'static str) -> String;
+    /// The end of all, if it is to be told.
+    fn usage(&self, usage: Usage) -> Option<String>;
 }
 
-enum Telling<N> {
-    /// Events that are ready, then more of the answer.
-    On(Box<Generation>, N, VecDeque<Bytes>),
-    /// Events that are ready, then nothing.
-    Ending(VecDeque<Bytes>),
+/// Answers on their way to a client, and the events that are ready for it.
+struct Telling<N> {
+    pieces: SelectAll<BoxStream<'static, (usize, Result<Piece, ApiError>)>>,
+    narrator: N,
+    ready: VecDeque<Bytes>,
+    /// Answers that have not ended.
+    left: usize,
+    prompt_tokens: usize,
+    new_tokens: usize,
 }
 
 /// Waits for the first piece, so that refusals still get a status of their own, then streams.
-pub(super) async fn stream<N: Narrator>(mut generation: Generation, narrator: N) -> Result<Response, ApiError> {
-    let first = generation.next().await?;
-    let mut ready: VecDeque<Bytes> = narrator.opening().iter().map(|body| event(body)).collect();
-    let course = tell(&narrator, first, &mut ready);
-    let telling = match course {
-        Some(_) => Telling::Ending(ready),
-        None => Telling::On(Box::new(generation), narrator, ready),
+pub(super) async fn stream<N: Narrator>(choices: Choices, narrator: N) -> Result<Response, ApiError> {
+    let Choices { generations, prompt_tokens } = choices;
+    let left = generations.len();
+    let ready = (0..left).filter_map(|index| narrator.opening(index)).map(|body| event(&body)).collect();
+    let pieces = select_all(generations.into_iter().enumerate().map(|(index, generation)| pieces(index, generation)));
+    let mut telling = Telling { pieces, narrator, ready, left, prompt_tokens, new_tokens: 0 };
+    let course = match telling.pieces.next().await {
+        Some((index, first)) => telling.tell(index, first?),
+        None => None,
     };
-    let body = stream::unfold(telling, |telling| async move {
-        let (chunk, telling) = step(telling).await?;
+    let body = unfold(telling, |mut telling| async move {
+        let chunk = telling.next().await?;
         Some((Ok::<_, Infallible>(chunk), telling))
     });
     let mut response = Response::new(Body::from_stream(body));
@@ -50,41 +59,58 @@ pub(super) async fn stream<N: Narrator>(mut generation: Generation, narrator: N)
     Ok(response)
 }
 
-async fn step<N: Narrator>(telling: Telling<N>) -> Option<(Bytes, Telling<N>)> {
-    match telling {
-        Telling::Ending(mut ready) => ready.pop_front().map(|chunk| (chunk, Telling::Ending(ready))),
-        Telling::On(mut generation, narrator, mut ready) => {
-            if let Some(chunk) = ready.pop_front() {
-                return Some((chunk, Telling::On(generation, narrator, ready)));
+/// All pieces of one answer; nothing comes after its end or its error.
+fn pieces(index: usize, generation: Generation) -> BoxStream<'static, (usize, Result<Piece, ApiError>)> {
+    unfold(Some(generation), move |generation| async move {
+        let mut generation = generation?;
+        let piece = generation.next().await;
+        let rest = matches!(piece, Ok(Piece::Text(_))).then_some(generation);
+        Some(((index, piece), rest))
+    })
+    .boxed()
+}
+
+impl<N: Narrator> Telling<N> {
+    /// The next event; none after the last.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
             }
-            match generation.next().await {
-                Ok(piece) => {
-                    let ended = tell(&narrator, piece, &mut ready).is_some();
-                    let chunk = ready.pop_front()?;
-                    let on = if ended { Telling::Ending(ready) } else { Telling::On(generation, narrator, ready) };
-                    Some((chunk, on))
+            match self.pieces.next().await? {
+                (index, Ok(piece)) => {
+                    self.tell(index, piece);
                 }
-                // Too late for a status: the client gets the error as an event.
-                Err(error) => Some((event(&error.json()), Telling::Ending(VecDeque::new()))),
+                (_, Err(error)) => {
+                    // Too late for a status: the client gets the error as an event, and the other answers are let go.
+                    self.pieces.clear();
+                    return Some(event(&error.json()));
+                }
             }
         }
     }
-}
 
-/// Queues the events of `piece`. Returns the course of the request if this was the end.
-fn tell(narrator: &impl Narrator, piece: Piece, ready: &mut VecDeque<Bytes>) -> Option<Course> {
-    match piece {
-        Piece::Text(text) => {
-            ready.push_back(event(&narrator.text(&text)));
-            None
-        }
-        Piece::End { text, finish_reason, usage, course } => {
-            if !text.is_empty() {
-                ready.push_back(event(&narrator.text(&text)));
+    /// Queues the events of `piece`. Returns the course of the answer if this was its end.
+    fn tell(&mut self, index: usize, piece: Piece) -> Option<Course> {
+        match piece {
+            Piece::Text(text) => {
+                self.ready.push_back(event(&self.narrator.text(index, &text)));
+                None
             }
-            ready.extend(narrator.end(finish_reason, usage.into()).iter().map(|body| event(body)));
-            ready.push_back(event("[DONE]"));
-            Some(course)
+            Piece::End { text, finish_reason, new_tokens, course } => {
+                if !text.is_empty() {
+                    self.ready.push_back(event(&self.narrator.text(index, &text)));
+                }
+                self.ready.push_back(event(&self.narrator.end(index, finish_reason)));
+                self.new_tokens += new_tokens;
+                self.left -= 1;
+                if self.left == 0 {
+                    let usage = self.narrator.usage(Usage::new(self.prompt_tokens, self.new_tokens));
+                    self.ready.extend(usage.map(|body| event(&body)));
+                    self.ready.push_back(event("[DONE]"));
+                }
+                Some(course)
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use statmux_core::backend::Text;
 use std::sync::Arc;
 
 /// Turns a growing list of tokens into a growing text.
-pub(super) struct TextStream {
+pub(crate) struct TextStream {
     codec: Option<Arc<dyn Text>>,
     stops: Vec<String>,
     tokens: Vec<u32>,
@@ -16,17 +16,17 @@ pub(super) struct TextStream {
 
 impl TextStream {
     /// Without a codec, tokens become numbers with spaces between them.
-    pub(super) fn new(codec: Option<Arc<dyn Text>>, stops: Vec<String>) -> Self {
+    pub(crate) fn new(codec: Option<Arc<dyn Text>>, stops: Vec<String>) -> Self {
         Self { codec, stops, tokens: Vec::new(), given: 0, stopped: false }
     }
 
     /// Whether one of the stops was met.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped
     }
 
     /// Takes in more tokens; returns what can be said now.
-    pub(super) fn push(&mut self, tokens: &[u32]) -> Result<String, ApiError> {
+    pub(crate) fn push(&mut self, tokens: &[u32]) -> Result<String, ApiError> {
         if self.stopped || tokens.is_empty() {
             return Ok(String::new());
         }
@@ -39,7 +39,7 @@ impl TextStream {
     }
 
     /// What was held back and will not become anything else.
-    pub(super) fn finish(&mut self) -> Result<String, ApiError> {
+    pub(crate) fn finish(&mut self) -> Result<String, ApiError> {
         if self.stopped {
             return Ok(String::new());
         }

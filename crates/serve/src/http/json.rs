@@ -1,0 +1,299 @@
+//! Bodies as they come in: JSON values, and what is wrong with them.
+//!
+//! A value says what it is, so that every error tells the field, the place, what is there and what belongs there, in
+//! words that are the same for every endpoint.
+
+use crate::http::error::ApiError;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// A value. Whole numbers in a row are kept together: lists of tokens are what grows large.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+    Text(String),
+    /// A list of whole numbers, or of nothing.
+    Integers(Vec<i64>),
+    List(Vec<Json>),
+    /// Fields in the order given.
+    Object(Vec<(String, Json)>),
+}
+
+/// What is wrong with a value, and where in the body it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wrong {
+    /// A path such as `messages[2].content`; empty for the value itself.
+    place: String,
+    /// What is wrong, to be read after the place.
+    what: String,
+}
+
+impl Wrong {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { place: String::new(), what: what.into() }
+    }
+
+    /// What is wrong, to be read after a name of the place.
+    pub(crate) fn what(self) -> String {
+        self.what
+    }
+
+    /// The same, of the field `name` of a larger value.
+    #[must_use]
+    pub(crate) fn in_field(mut self, name: &str) -> Self {
+        let dot = if self.place.is_empty() || self.place.starts_with('[') { "" } else { "." };
+        self.place = format!("{name}{dot}{}", self.place);
+        self
+    }
+
+    /// The same, of an item of a list.
+    #[must_use]
+    pub(crate) fn in_item(mut self, index: usize) -> Self {
+        let dot = if self.place.is_empty() || self.place.starts_with('[') { "" } else { "." };
+        self.place = format!("[{index}]{dot}{}", self.place);
+        self
+    }
+}
+
+impl From<Wrong> for ApiError {
+    fn from(Wrong { place, what }: Wrong) -> Self {
+        if place.is_empty() {
+            return Self::malformed(format!("the body {what}"));
+        }
+        let message = format!("`{place}` {what}");
+        Self::invalid(place, message)
+    }
+}
+
+/// A type that can be read from a value.
+pub(crate) trait FromJson: Sized {
+    /// # Errors
+    /// If the value is of another kind, or out of bounds.
+    fn from_json(value: Json) -> Result<Self, Wrong>;
+}
+
+impl Json {
+    /// The value in `body`.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        serde_json::from_slice(body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = match error.classify() {
+                _ if body.trim_ascii().is_empty() => "the body is empty: a JSON object is expected".to_owned(),
+                serde_json::error::Category::Eof => format!("the JSON breaks off at line {line}, column {column}"),
+                _ if error.to_string().starts_with("recursion limit") => {
+                    format!("the JSON is nested too deep at line {line}, column {column}")
+                }
+                _ => format!("there is no JSON any more at line {line}, column {column}{}", near(body, line, column)),
+            };
+            ApiError::malformed(format!("the body cannot be read: {what}"))
+        })
+    }
+
+    /// Puts the value where an optional one belongs.
+    pub(crate) fn put<V: FromJson>(self, slot: &mut Option<V>) -> Result<(), Wrong> {
+        *slot = Some(V::from_json(self)?);
+        Ok(())
+    }
+
+    /// Something else than what is expected here.
+    pub(crate) fn instead_of(&self, expected: &str) -> Wrong {
+        Wrong::new(format!("must be {expected}, but is {}", self.kind()))
+    }
+
+    /// Its items, if it is a list.
+    pub(crate) fn items(self, expected: &str) -> Result<Vec<Self>, Wrong> {
+        match self {
+            Self::List(items) => Ok(items),
+            Self::Integers(numbers) => Ok(numbers.into_iter().map(Self::Integer).collect()),
+            other => Err(other.instead_of(expected)),
+        }
+    }
+
+    /// What it is, in words.
+    fn kind(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(flag) => flag.to_string(),
+            Self::Integer(number) => format!("the number {number}"),
+            Self::Number(number) => format!("the number {number}"),
+            Self::Text(text) if text.chars().count() <= 40 => format!("the text \"{text}\""),
+            Self::Text(_) => "a text".to_owned(),
+            Self::Integers(_) | Self::List(_) => "a list".to_owned(),
+            Self::Object(_) => "an object".to_owned(),
+        }
+    }
+}
+
+/// The piece of the body at which reading stopped.
+fn near(body: &[u8], line: usize, column: usize) -> String {
+    let line = body.split(|&byte| byte == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let at = column.saturating_sub(1).min(line.len());
+    let piece = &line[at.saturating_sub(12)..(at + 12).min(line.len())];
+    let piece = String::from_utf8_lossy(piece);
+    let piece = piece.trim_matches('\u{fffd}').trim();
+    if piece.is_empty() { String::new() } else { format!(", near `{piece}`") }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Values)
+    }
+}
+
+struct Values;
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Json, E> {
+        Ok(Json::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
+        Ok(Json::Integer(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
+        Ok(i64::try_from(number).map_or(Json::Number(number as f64), Json::Integer))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
+        Ok(Json::Number(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Json, E> {
+        Ok(Json::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Json, A::Error> {
+        let mut numbers = Vec::new();
+        while let Some(item) = sequence.next_element::<Json>()? {
+            let Json::Integer(number) = item else {
+                let mut items: Vec<Json> = numbers.into_iter().map(Json::Integer).collect();
+                items.push(item);
+                while let Some(item) = sequence.next_element()? {
+                    items.push(item);
+                }
+                return Ok(Json::List(items));
+            };
+            numbers.push(number);
+        }
+        Ok(Json::Integers(numbers))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+impl FromJson for String {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        match value {
+            Json::Text(text) => Ok(text),
+            other => Err(other.instead_of("a text")),
+        }
+    }
+}
+
+impl FromJson for bool {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        match value {
+            Json::Bool(flag) => Ok(flag),
+            other => Err(other.instead_of("true or false")),
+        }
+    }
+}
+
+impl FromJson for f64 {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        match value {
+            Json::Integer(number) => Ok(number as Self),
+            Json::Number(number) => Ok(number),
+            other => Err(other.instead_of("a number")),
+        }
+    }
+}
+
+impl FromJson for i64 {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        whole(&value).ok_or_else(|| value.instead_of("a whole number between -2^63 and 2^63 - 1"))
+    }
+}
+
+impl FromJson for u64 {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        let number = whole(&value).and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| value.instead_of("a whole number from 0 to 2^63 - 1"))
+    }
+}
+
+impl FromJson for u32 {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        let number = whole(&value).and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| value.instead_of("a whole number from 0 to 4294967295"))
+    }
+}
+
+/// The whole number that `value` is; 16.0 is one too.
+fn whole(value: &Json) -> Option<i64> {
+    /// Beyond this, floating-point numbers no longer tell neighbours apart.
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    match value {
+        Json::Integer(number) => Some(*number),
+        Json::Number(number) if number.fract() == 0.0 && number.abs() <= EXACT => Some(*number as i64),
+        _ => None,
+    }
+}
+
+impl<V: FromJson> FromJson for Vec<V> {
+    fn from_json(value: Json) -> Result<Self, Wrong> {
+        let items = value.items("a list")?.into_iter().enumerate();
+        items.map(|(index, item)| V::from_json(item).map_err(|wrong| wrong.in_item(index))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_kind() {
+        let value = Json::parse(br#"{"a":[1,2],"b":[1,"x",null],"c":1.5,"d":18446744073709551615,"e":[]}"#);
+        let list = Json::List(vec![Json::Integer(1), Json::Text("x".into()), Json::Null]);
+        let fields = [
+            ("a", Json::Integers(vec![1, 2])),
+            ("b", list),
+            ("c", Json::Number(1.5)),
+            ("d", Json::Number(u64::MAX as f64)),
+            ("e", Json::Integers(vec![])),
+        ];
+        assert_eq!(value.expect("JSON"), Json::Object(fields.map(|(name, value)| (name.to_owned(), value)).into()));
+        assert_eq!(u32::from_json(Json::Number(16.0)), Ok(16));
+        assert!(u32::from_json(Json::Integer(-1)).is_err() && i64::from_json(Json::Number(1e30)).is_err());
+    }
+
+    #[test]
+    fn places_are_paths() {
+        let wrong = Wrong::new("is wrong").in_field("text").in_item(3).in_field("content").in_item(0);
+        assert_eq!(wrong.in_field("messages").place, "messages[0].content[3].text");
+    }
+}
