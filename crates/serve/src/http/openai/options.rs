@@ -152,18 +152,17 @@ impl GenerationOptions {
     }
 
     fn most_new_tokens(&self) -> Result<Option<u32>, ApiError> {
-        let (name, most) = match (self.max_completion_tokens, self.max_tokens) {
+        let given = [("max_completion_tokens", self.max_completion_tokens), ("max_tokens", self.max_tokens)];
+        if let Some((name, _)) = given.into_iter().find(|&(_, most)| most == Some(0)) {
+            return Err(ApiError::invalid(name, format!("`{name}` must be at least 1, but is 0")));
+        }
+        match (self.max_completion_tokens, self.max_tokens) {
             (Some(newer), Some(older)) if newer != older => {
                 let message =
                     format!("`max_tokens` is {older}, but `max_completion_tokens` is {newer}: give one of them");
-                return Err(ApiError::invalid("max_tokens", message));
+                Err(ApiError::invalid("max_tokens", message))
             }
-            (Some(newer), _) => ("max_completion_tokens", Some(newer)),
-            (None, older) => ("max_tokens", older),
-        };
-        match most {
-            Some(0) => Err(ApiError::invalid(name, format!("`{name}` must be at least 1, but is 0"))),
-            most => Ok(most),
+            (newer, older) => Ok(newer.or(older)),
         }
     }
 
