@@ -9,6 +9,7 @@ pub mod backend;
 pub mod cluster;
 pub mod files;
 pub mod ids;
+pub mod links;
 pub mod metrics;
 pub mod model;
 pub mod outcome;
@@ -22,6 +23,8 @@ pub mod workload;
 
 pub use cluster::{Cluster, Device};
 pub use ids::{BatchId, DeviceId, GroupId, ModelId, RequestId};
+pub use links::{Bandwidth, Link, Links};
+pub use metrics::Share;
 pub use model::{ModelSpec, Slo};
 pub use outcome::{Outcome, Served};
 pub use placement::{Group, ParallelConfig, Placement, PlacementError, PlacementWindows, Window};

@@ -84,6 +84,9 @@ pub enum PlacementError {
     #[error("device {} is used by group {} and again by group {}", .device.0, .first.0, .second.0)]
     #[allow(missing_docs)]
     DeviceUsedTwice { device: DeviceId, first: GroupId, second: GroupId },
+    #[error("group {} ({config}) has stage {stage} on several machines (devices {}): the {} devices of a stage must share one", .group.0, .devices.iter().map(|device| device.0.to_string()).collect::<Vec<_>>().join(", "), .config.op)]
+    #[allow(missing_docs)]
+    StageAcrossNodes { group: GroupId, config: ParallelConfig, stage: usize, devices: Vec<DeviceId> },
     #[error("group {} lists model {model} twice", .group.0)]
     #[allow(missing_docs)]
     ModelTwice { group: GroupId, model: String },
@@ -96,8 +99,8 @@ pub enum PlacementError {
 }
 
 impl Placement {
-    /// Checks that the cluster can carry this placement out: devices exist and are used once, every
-    /// configuration has a profile, and every device holds its part of all its group's models.
+    /// Checks that the cluster can carry this placement out: devices exist and are used once, the devices of a stage
+    /// share a node, every configuration has a profile, and every device holds its part of all its group's models.
     ///
     /// A device needs the weights of its stage of every model on the group, and room for the largest
     /// activations any of them has at batch sizes up to `max_batch` (zero where the profile has none).
@@ -115,6 +118,10 @@ impl Placement {
                 if let Some(first) = owner.insert(device, id) {
                     return Err(PlacementError::DeviceUsedTwice { device, first, second: id });
                 }
+            }
+            if let Some(stage) = group.stage_across_nodes(cluster) {
+                let devices = group.stage_devices(stage).to_vec();
+                return Err(PlacementError::StageAcrossNodes { group: id, config: group.config, stage, devices });
             }
             group.check_models(id, cluster, models, max_batch)?;
         }
@@ -176,8 +183,24 @@ impl Group {
         if slowest.is_finite() { slowest } else { 1.0 }
     }
 
+    /// The first stage whose devices sit in more than one node, if any does.
+    pub fn stage_across_nodes(&self, cluster: &Cluster) -> Option<usize> {
+        let split = |&stage: &usize| {
+            let devices = self.stage_devices(stage);
+            devices.iter().any(|&device| cluster.node(device) != cluster.node(devices[0]))
+        };
+        (0..self.config.pp as usize).find(split)
+    }
+
+    /// Whether the hop from stage `stage` to the next leads to another node; `false` for the last stage.
+    pub fn hops_between_nodes(&self, stage: usize, cluster: &Cluster) -> bool {
+        let node = |stage: usize| cluster.node(self.stage_devices(stage)[0]);
+        stage + 1 < self.config.pp as usize && node(stage) != node(stage + 1)
+    }
+
     /// Seconds on each stage for a batch of `batch` requests to `model`: the profile's, stretched by
-    /// `1 + stage_penalty * pp` and divided by the stage's speed. `None` if that was not measured.
+    /// `1 + stage_penalty * pp` and divided by the stage's speed, and what the hop to the next stage takes by the
+    /// cluster's links. `None` if that was not measured.
     pub fn stage_seconds(
         &self,
         cluster: &Cluster,
@@ -186,8 +209,19 @@ impl Group {
         batch: u32,
     ) -> Option<Vec<f64>> {
         let penalty = 1.0 + stage_penalty * f64::from(self.config.pp);
-        let seconds = model.profile.config(self.config)?.stage_seconds.get(&batch)?;
-        Some(seconds.iter().enumerate().map(|(stage, s)| s * penalty / self.stage_speed(stage, cluster)).collect())
+        let profile = model.profile.config(self.config)?;
+        let seconds = profile.stage_seconds.get(&batch)?;
+        let stage_seconds = seconds.iter().enumerate().map(|(stage, s)| s * penalty / self.stage_speed(stage, cluster));
+        let mut stage_seconds: Vec<f64> = stage_seconds.collect();
+        let links = cluster.links();
+        if !links.are_free() {
+            for (stage, seconds) in stage_seconds.iter_mut().enumerate().take(self.config.pp as usize - 1) {
+                let assumed = links.activation.get() as f64 * f64::from(batch);
+                let bytes = profile.sent_bytes(stage, batch).unwrap_or(assumed);
+                *seconds += links.hop(self.hops_between_nodes(stage, cluster)).seconds(bytes);
+            }
+        }
+        Some(stage_seconds)
     }
 
     fn check_models(

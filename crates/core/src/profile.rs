@@ -97,6 +97,14 @@ impl ConfigProfile {
         self.stage_weights.iter().copied().max().unwrap_or(Bytes::ZERO)
     }
 
+    /// Bytes that each device of stage `stage` hands on for a batch of `batch` requests: its activations, in
+    /// proportion where that batch size was not measured. `None` where no activations were.
+    pub fn sent_bytes(&self, stage: usize, batch: u32) -> Option<f64> {
+        let below = self.stage_activations.range(..=batch).next_back();
+        let (&size, stages) = below.or_else(|| self.stage_activations.iter().next())?;
+        Some(stages.get(stage)?.get() as f64 * f64::from(batch) / f64::from(size))
+    }
+
     /// Activation memory of each stage at the largest batch size up to `max_batch`; zero where not measured.
     pub fn activations(&self, max_batch: u32) -> Vec<Bytes> {
         let stages = self.stage_weights.len();

@@ -5,7 +5,7 @@ use crate::error::FiguresError;
 use serde::{Deserialize, Serialize};
 use statmux_core::files::{self, ClusterTable, FileError, LatencyResult, ModelTable, PlacementFile, ProfilesTable};
 use statmux_core::summary::Finished;
-use statmux_core::{Cluster, ModelSpec, Outcome, PlacementWindows, Seed, Span, Workload};
+use statmux_core::{Cluster, Links, ModelSpec, Outcome, PlacementWindows, Seed, Span, Workload};
 use statmux_plan::policy::find;
 use statmux_plan::{Evaluator, PlannerTable, Problem, Silent};
 use statmux_sim::{Run, SimulationSettings, SimulationTable, StageRun, simulate, simulate_observed};
@@ -194,7 +194,8 @@ impl Scenario {
         let seed = Seed(file.seed);
         Ok(Self {
             seed,
-            cluster: file.cluster.build(path)?,
+            // As published: hops cost nothing.
+            cluster: file.cluster.build(path)?.with_links(Links::FREE),
             settings: file.simulation.build(path)?,
             planner: file.planner,
             test: workloads.test(&file.workload, path, &names, seed)?,

@@ -1,7 +1,7 @@
 //! What a simulation is told apart from placement and workload.
 
 use crate::fault::Fault;
-use statmux_core::Span;
+use statmux_core::{Cluster, Links, Span};
 use statmux_sched::{Admission, AnyDiscipline, Dispatch, Feedback, Settings};
 
 /// The scheduler's settings and the assumptions about what surrounds it.
@@ -39,6 +39,13 @@ impl SimulationSettings {
     /// (single-precision stage times and SLOs, double-precision clocks): its ties fall as they fell there.
     pub fn is_peer(&self) -> bool {
         *self == Self { warmup: self.warmup, ..Self::peer() }
+    }
+
+    /// `cluster` as these settings know it: the published simulator has no links, so under exactly its settings hops
+    /// cost nothing unless the scenario states what they cost.
+    pub fn linked(&self, cluster: Cluster) -> Cluster {
+        let free = self.is_peer() && !cluster.links().stated;
+        if free { cluster.with_links(Links::FREE) } else { cluster }
     }
 
     /// Whether every decision falls at an arrival, so that no event queue is needed.

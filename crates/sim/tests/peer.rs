@@ -5,7 +5,7 @@ mod common;
 
 use common::{Scenario, scenario};
 use proptest::prelude::*;
-use statmux_core::Outcome;
+use statmux_core::{Links, Outcome};
 use statmux_sim::simulate::simulate_with;
 use statmux_sim::{Engine, SimulationSettings};
 
@@ -70,6 +70,8 @@ proptest! {
     #[test]
     fn decisions_and_times_are_those_of_the_published_simulator(mut scenario in scenario()) {
         scenario.settings = SimulationSettings::peer();
+        // It knows no links.
+        scenario.cluster = scenario.cluster.with_links(Links::FREE);
         scenario.workload.slo.clear();
         let Scenario { cluster, models, workload, settings, .. } = &scenario;
         prop_assert_eq!(Engine::fastest(settings), Engine::Peer);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Scenario, faulty_scenario, machine, scenario, tight_scenario};
 use proptest::prelude::*;
-use statmux_core::{ModelSpec, Outcome, Served, Slo, Span, Time};
+use statmux_core::{Bandwidth, Cluster, Device, Link, Links, ModelSpec, Outcome, Served, Slo, Span, Time};
 use statmux_sched::{Action, Admission, AnyDiscipline, Dispatch, Event, EventLog, Scheduler};
 use statmux_sim::engine::{World, drive};
 use statmux_sim::simulate::{model_slos, simulate_with};
@@ -190,8 +190,13 @@ fn at_half_the_speed(scenario: &Scenario) -> Scenario {
     slow.settings.faults = scenario.settings.faults.iter().map(fault).collect();
     // Devices of half the speed double every stage time; SLO scales multiply the profile and are doubled here.
     let devices = scenario.cluster.devices().iter().cloned();
-    slow.cluster =
-        statmux_core::Cluster::new(devices.map(|device| statmux_core::Device { speed: 0.5, ..device }).collect());
+    let half = |link: Link| Link {
+        bandwidth: link.bandwidth.and_then(|rate| Bandwidth::new(rate.bytes_per_second() / 2.0)),
+        latency: link.latency * 2,
+    };
+    let links = *scenario.cluster.links();
+    let links = Links { within_node: half(links.within_node), between_nodes: half(links.between_nodes), ..links };
+    slow.cluster = Cluster::new(devices.map(|device| Device { speed: 0.5, ..device }).collect()).with_links(links);
     let slo = |model: &ModelSpec| match model.slo {
         Slo::None => Slo::None,
         Slo::Latency(span) => Slo::Latency(span * 2),

@@ -3,6 +3,7 @@
 use super::error::FileError;
 use super::quantity::Quantity;
 use crate::cluster::{Cluster, Device};
+use crate::links::{Bandwidth, Link, Links};
 use crate::model::{ModelSpec, Slo};
 use crate::profile::{ModelProfile, Profile};
 use crate::units::{Bytes, Span};
@@ -22,6 +23,23 @@ pub struct ClusterTable {
     memory: Option<Quantity<Bytes>>,
     #[serde(default)]
     nodes: Vec<NodeTable>,
+    links: Option<LinksTable>,
+}
+
+/// `[cluster.links]`: what hops between pipeline stages cost. Keys left out are as in [`Links::ASSUMED`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinksTable {
+    within_node: Option<LinkTable>,
+    between_nodes: Option<LinkTable>,
+    activation: Option<Quantity<Bytes>>,
+}
+
+/// A link: its bandwidth and latency, or "free".
+#[derive(Clone, Copy, Debug)]
+enum LinkTable {
+    Free,
+    Costs { bandwidth: Option<Bandwidth>, latency: Option<Span> },
 }
 
 /// `[[cluster.nodes]]`: machines that differ.
@@ -112,7 +130,7 @@ impl ClusterTable {
         if cluster.is_empty() {
             return Err(wrong("devices", "is 0: nothing can be served without a device"));
         }
-        Ok(cluster)
+        Ok(cluster.with_links(self.links.as_ref().map_or(Links::ASSUMED, LinksTable::links)))
     }
 
     fn unequal_nodes(&self, wrong: &impl Fn(&str, &str) -> FileError) -> Result<Cluster, FileError> {
@@ -132,6 +150,59 @@ impl ClusterTable {
             }
         }
         Ok(Cluster::new(devices))
+    }
+}
+
+impl LinksTable {
+    fn links(&self) -> Links {
+        let link = |table: Option<LinkTable>, assumed: Link| match table {
+            None => assumed,
+            Some(LinkTable::Free) => Link::FREE,
+            Some(LinkTable::Costs { bandwidth, latency }) => {
+                Link { bandwidth: bandwidth.or(assumed.bandwidth), latency: latency.unwrap_or(assumed.latency) }
+            }
+        };
+        Links {
+            within_node: link(self.within_node, Links::ASSUMED.within_node),
+            between_nodes: link(self.between_nodes, Links::ASSUMED.between_nodes),
+            activation: self.activation.map_or(Links::ASSUMED.activation, |quantity| quantity.0),
+            stated: true,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = LinkTable;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a link: { bandwidth = \"12.5 GB/s\", latency = \"50 us\" } or \"free\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<LinkTable, E> {
+                match text {
+                    "free" => Ok(LinkTable::Free),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<LinkTable, M::Error> {
+                let (mut bandwidth, mut latency) = (None, None);
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "bandwidth" => bandwidth = Some(map.next_value::<Quantity<Bandwidth>>()?.0),
+                        "latency" => latency = Some(map.next_value::<Quantity<Span>>()?.0),
+                        _ => return Err(M::Error::unknown_field(&key, &["bandwidth", "latency"])),
+                    }
+                }
+                Ok(LinkTable::Costs { bandwidth, latency })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
     }
 }
 

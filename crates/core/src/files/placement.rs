@@ -7,6 +7,7 @@ use crate::model::ModelSpec;
 use crate::placement::{Group, ParallelConfig, Placement, PlacementWindows, Window};
 use crate::units::Time;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -115,7 +116,7 @@ impl PlacementFile {
                     "is not later than the window before",
                 ));
             }
-            let placement = resolve_groups(path, &field, entry.groups, &by_name)?;
+            let placement = resolve_groups(path, &field, entry.groups, cluster, &by_name)?;
             placement
                 .check(cluster, models, max_batch)
                 .map_err(|error| FileError::at_field(path, format!("{field}:"), error.to_string()))?;
@@ -134,18 +135,22 @@ fn resolve_groups(
     path: &Path,
     field: &str,
     entries: Vec<GroupEntry>,
+    cluster: &Cluster,
     by_name: &BTreeMap<&str, ModelId>,
 ) -> Result<Placement, FileError> {
     let listed: BTreeSet<u32> = entries.iter().flat_map(|entry| entry.devices.iter().flatten()).copied().collect();
-    let mut free = (0..).filter(|device| !listed.contains(device));
+    let mut open = Vec::new();
     let mut groups = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
         let field = format!("{field}.groups[{index}]");
-        let size = entry.op.checked_mul(entry.pp).filter(|&size| size > 0 && size <= 1 << 16);
-        let size = size.ok_or_else(|| {
-            FileError::at_field(path, &field, format!("has op {} and pp {}: both count from 1", entry.op, entry.pp))
-        })?;
-        let devices = entry.devices.unwrap_or_else(|| free.by_ref().take(size as usize).collect());
+        if !entry.op.checked_mul(entry.pp).is_some_and(|size| size > 0 && size <= 1 << 16) {
+            let what = format!("has op {} and pp {}: both count from 1", entry.op, entry.pp);
+            return Err(FileError::at_field(path, &field, what));
+        }
+        if entry.devices.is_none() {
+            open.push(index);
+        }
+        let devices = entry.devices.unwrap_or_default();
         let mut models = Vec::with_capacity(entry.models.len());
         for name in &entry.models {
             let model = by_name.get(name.as_str()).copied().ok_or_else(|| {
@@ -160,5 +165,28 @@ fn resolve_groups(
         let config = ParallelConfig::new(entry.op, entry.pp);
         groups.push(Group { devices: devices.into_iter().map(DeviceId).collect(), config, models });
     }
+    fill_in(&mut groups, &open, cluster, &listed);
     Ok(Placement { groups })
+}
+
+/// Gives the groups in `open` devices that are not in `listed`: the lowest ids in order, if that leaves every stage
+/// within a node; else the groups with the widest stages choose first, each a node that has room.
+fn fill_in(groups: &mut [Group], open: &[usize], cluster: &Cluster, listed: &BTreeSet<u32>) {
+    let mut lowest = (0..).filter(|device| !listed.contains(device)).map(DeviceId);
+    for &index in open {
+        groups[index].devices = lowest.by_ref().take(groups[index].config.devices() as usize).collect();
+    }
+    let across = |&index: &usize| groups[index].stage_across_nodes(cluster).is_some();
+    if !open.iter().any(across) {
+        return;
+    }
+    let mut free: Vec<DeviceId> =
+        (0..cluster.len() as u32).filter(|device| !listed.contains(device)).map(DeviceId).collect();
+    let mut order = open.to_vec();
+    order.sort_by_key(|&index| Reverse((groups[index].config.op, groups[index].config.devices())));
+    let seated = order.iter().map(|&index| Some((index, cluster.seat(&mut free, groups[index].config)?)));
+    // Where that fails too, the check names a group that has no room.
+    for (index, devices) in seated.collect::<Option<Vec<_>>>().unwrap_or_default() {
+        groups[index].devices = devices;
+    }
 }

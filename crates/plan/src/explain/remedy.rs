@@ -166,7 +166,7 @@ fn longer_slos() -> Vec<Change> {
 fn with_device(cluster: &Cluster) -> Cluster {
     let mut devices = cluster.devices().to_vec();
     devices.extend(devices.first().cloned());
-    Cluster::new(devices)
+    Cluster::new(devices).with_links(*cluster.links())
 }
 
 fn extra_group(cluster: &Cluster, models: Vec<ModelId>) -> Group {

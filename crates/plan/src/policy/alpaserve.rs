@@ -31,6 +31,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "tries every group size and way to cut models, fills each by simulation; all models in one bucket",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: PARAMETERS,
     build: |parameters| Box::new(Alpaserve::new(parameters)),
 };
@@ -47,9 +49,11 @@ impl Alpaserve {
         devices: &[DeviceId],
         candidates: &[ModelId],
     ) -> Result<Option<Found>, PlanError> {
-        let configs = configurations(devices.len(), self.max_pp, self.max_op);
+        // A stage does not go beyond a node.
+        let max_op = self.max_op.min(search.problem.cluster.largest_node() as u32);
+        let configs = configurations(devices.len(), self.max_pp, max_op);
         let fill = |&config| {
-            let found = fast_greedy(search, groups_and_leftover(devices, config), candidates)?;
+            let found = fast_greedy(search, groups_and_leftover(search.problem.cluster, devices, config), candidates)?;
             search.report(&format!("groups of {config} on {} devices", devices.len()), &found.score);
             Ok(found)
         };

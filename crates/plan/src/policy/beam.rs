@@ -29,6 +29,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "every device by itself; replicas chosen by beam search, simulating every possible addition: slow",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: &[
         Parameter { key: "beam", about: "placements kept each round (3)" },
         Parameter { key: "budget", about: "no round begins after this many simulations (no limit)" },
@@ -41,7 +43,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
 
 impl Beam {
     fn search(&self, search: &Search<'_>) -> Result<Option<Found>, PlanError> {
-        let groups = equal_groups(&all_devices(search.problem.cluster), ParallelConfig::SINGLE);
+        let cluster = search.problem.cluster;
+        let groups = equal_groups(cluster, &all_devices(cluster), ParallelConfig::SINGLE);
         let mut beam = vec![Filling::new(search.problem, groups)];
         let mut seen = BTreeSet::new();
         let mut best: Option<Found> = None;
@@ -98,7 +101,7 @@ impl Policy for Beam {
     ) -> Result<Plan, PlanError> {
         let search = Search { problem, evaluator, progress };
         let found = self.search(&search)?;
-        let groups = || equal_groups(&all_devices(problem.cluster), ParallelConfig::SINGLE);
+        let groups = || equal_groups(problem.cluster, &all_devices(problem.cluster), ParallelConfig::SINGLE);
         let empty = || Filling::new(problem, groups()).placement();
         Ok(search.plan(found.map_or_else(empty, |found| found.placement)))
     }

@@ -7,7 +7,7 @@
 use super::alpaserve::{self, Alpaserve};
 use super::fast_greedy::Found;
 use super::{Plan, PlanError, Policy, PolicyInfo, Progress, Search};
-use crate::enumerate::{all_devices, are_alike};
+use crate::enumerate::{all_devices, are_alike, reseated};
 use crate::evaluate::Evaluator;
 use crate::problem::Problem;
 use rayon::prelude::*;
@@ -23,6 +23,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "as alpaserve, but models of similar latency share devices only among themselves where that is better",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: alpaserve::PARAMETERS,
     build: |parameters| Box::new(Buckets(Alpaserve::new(parameters))),
 };
@@ -77,9 +79,11 @@ impl Buckets {
                     group
                 })
             });
-            Placement { groups: groups.collect() }
+            // Where devices are alike, a bucket's groups were made for the first of them.
+            let placement = Placement { groups: groups.collect() };
+            if alike { reseated(placement, search.problem.cluster) } else { Some(placement) }
         };
-        let placements: Vec<_> = splits.iter().map(concatenate).collect();
+        let placements: Vec<_> = splits.iter().filter_map(concatenate).collect();
         let evaluations = search.evaluator.evaluate_all(&placements)?;
         let mut best: Option<Found> = None;
         for (placement, evaluation) in placements.into_iter().zip(evaluations) {

@@ -24,6 +24,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "selective replication anew in every window, knowing its requests, with free and instant swaps",
     published: true,
     clairvoyant: true,
+    replaces: true,
+    improves: false,
     parameters: &[Parameter { key: "interval", about: "length of a window (60 s)" }],
     build: |parameters| Box::new(Clockwork { interval: parameters.interval.unwrap_or(Span::from_millis(60_000)) }),
 };

@@ -19,6 +19,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "one model per group, every group cut the same given way",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: &[
         Parameter { key: "op", about: "devices each stage is split over (1)" },
         Parameter { key: "pp", about: "stages of each group (1)" },
@@ -44,7 +46,16 @@ impl Policy for Equal {
         let models = problem.models.len();
         let needed = models * self.config.devices() as usize;
         search.needs(self.name(), needed, || format!("for {models} groups of {}", self.config))?;
-        let mut groups = equal_groups(&all_devices(problem.cluster), self.config);
+        let mut groups = equal_groups(problem.cluster, &all_devices(problem.cluster), self.config);
+        if groups.len() < models {
+            let why = format!("for {models} groups of {} with every stage within a machine", self.config);
+            return Err(PlanError::TooFewDevices {
+                policy: self.name(),
+                needed: needed.max(problem.cluster.len() + 1),
+                why,
+                available: problem.cluster.len(),
+            });
+        }
         groups.truncate(models);
         for (index, group) in groups.iter_mut().enumerate() {
             group.models.push(ModelId::from_index(index));

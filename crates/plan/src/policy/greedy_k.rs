@@ -19,6 +19,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "pipelines of one given length; models chosen by simulation",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: &[Parameter { key: "group_size", about: "stages, and devices, of every group (4)" }],
     build: |parameters| Box::new(GreedyK { group_size: parameters.group_size.unwrap_or(4) }),
 };
@@ -37,7 +39,7 @@ impl Policy for GreedyK {
         let search = Search { problem, evaluator, progress };
         search.needs(self.name(), self.group_size as usize, || "for one group".to_owned())?;
         let config = ParallelConfig::new(1, self.group_size);
-        let groups = equal_groups(&all_devices(problem.cluster), config);
+        let groups = equal_groups(problem.cluster, &all_devices(problem.cluster), config);
         let found = fast_greedy(&search, groups, &search.all_models())?;
         search.report(&format!("groups of {config}"), &found.score);
         Ok(search.plan(found.placement))

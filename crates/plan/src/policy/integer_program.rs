@@ -2,14 +2,14 @@
 
 use super::filling::Filling;
 use super::{Details, Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
-use crate::enumerate::{all_devices, equal_groups};
+use crate::enumerate::all_devices;
 use crate::evaluate::Evaluator;
 use crate::integer::{
     IntegerProgramError, Limits, ModelParallel, PIPELINES, PipelinedModel, ReplicatedModel, SelectiveReplication,
     Solution,
 };
 use crate::problem::Problem;
-use statmux_core::{Bytes, ModelId, ModelSpec, ParallelConfig, Span};
+use statmux_core::{Bytes, Group, ModelId, ModelSpec, ParallelConfig, Span};
 use std::time::Duration;
 
 const PARAMETERS: &[Parameter] =
@@ -35,6 +35,8 @@ pub(super) const SELECTIVE_REPLICATION_ILP: PolicyInfo = PolicyInfo {
     about: "every device by itself; replicas by an integer program over rates and latencies",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: PARAMETERS,
     build: |parameters| Box::new(SelectiveReplicationIlp { limits: limits(parameters.time_limit) }),
 };
@@ -44,6 +46,8 @@ pub(super) const MODEL_PARALLEL_ILP: PolicyInfo = PolicyInfo {
     about: "pipelines of 1, 2, 4 or 8 and their replicas by an integer program over rates, latencies and SLOs",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: PARAMETERS,
     build: |parameters| Box::new(ModelParallelIlp { limits: limits(parameters.time_limit) }),
 };
@@ -142,13 +146,12 @@ fn refused(policy: &'static str, problem: &Problem<'_>, cause: &IntegerProgramEr
 
 /// The solution as a plan, without the replicas that devices cannot hold.
 fn realise(search: &Search<'_>, solution: &Solution) -> Plan {
-    let devices = all_devices(search.problem.cluster);
-    let mut free = devices.as_slice();
+    let mut free = all_devices(search.problem.cluster);
     let mut groups = Vec::with_capacity(solution.groups.len());
     for group in &solution.groups {
-        let (these, rest) = free.split_at(group.pp as usize);
-        groups.extend(equal_groups(these, ParallelConfig::new(1, group.pp)));
-        free = rest;
+        let config = ParallelConfig::new(1, group.pp);
+        let devices = search.problem.cluster.seat(&mut free, config).expect("pipelines take any devices");
+        groups.push(Group { devices, config, models: Vec::new() });
     }
     let mut filling = Filling::new(search.problem, groups);
     let mut left_out = 0;

@@ -71,6 +71,11 @@ pub struct PolicyInfo {
     pub published: bool,
     /// Whether it is meant to see the very requests it will be judged on, as published.
     pub clairvoyant: bool,
+    /// Whether its plans may load other models while requests arrive.
+    pub replaces: bool,
+    /// Whether it looks for the best plan it can find, and is free to leave devices idle: where it finds a worse plan
+    /// on more devices, the better one of fewer stands. Published policies are left as they were published.
+    pub improves: bool,
     /// The keys of the `[planner]` table that it uses.
     pub parameters: &'static [Parameter],
     /// Makes the policy from those keys.

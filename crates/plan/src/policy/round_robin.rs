@@ -21,6 +21,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "models dealt in turn to pipelines of four until one is full; simulates nothing",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: &[],
     build: |_| Box::new(RoundRobin),
 };
@@ -38,7 +40,8 @@ impl Policy for RoundRobin {
     ) -> Result<Plan, PlanError> {
         let search = Search { problem, evaluator, progress };
         let config = ParallelConfig::new(1, STAGES);
-        let mut filling = Filling::new(problem, groups_and_leftover(&all_devices(problem.cluster), config));
+        let groups = groups_and_leftover(problem.cluster, &all_devices(problem.cluster), config);
+        let mut filling = Filling::new(problem, groups);
         let models = search.all_models();
         let mut turn = 0;
         let mut added = filling.groups() > 0;

@@ -16,13 +16,16 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "every device by itself; replicas of the models that need them most, chosen by simulation",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: &[],
     build: |_| Box::new(SelectiveReplication),
 };
 
 impl SelectiveReplication {
     pub(super) fn search(self, search: &Search<'_>) -> Result<Found, PlanError> {
-        let groups = equal_groups(&all_devices(search.problem.cluster), ParallelConfig::SINGLE);
+        let cluster = search.problem.cluster;
+        let groups = equal_groups(cluster, &all_devices(cluster), ParallelConfig::SINGLE);
         fast_greedy(search, groups, &search.all_models())
     }
 }

@@ -21,6 +21,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "device i holds models i, i+1, …, as many as fit; simulates nothing",
     published: true,
     clairvoyant: false,
+    replaces: false,
+    improves: false,
     parameters: &[],
     build: |_| Box::new(UniformReplication),
 };
@@ -38,7 +40,7 @@ impl Policy for UniformReplication {
     ) -> Result<Plan, PlanError> {
         let search = Search { problem, evaluator, progress };
         let devices = all_devices(problem.cluster);
-        let mut filling = Filling::new(problem, equal_groups(&devices, ParallelConfig::SINGLE));
+        let mut filling = Filling::new(problem, equal_groups(problem.cluster, &devices, ParallelConfig::SINGLE));
         let models = problem.models.len();
         let first = problem.models.first().and_then(|m| Footprint::new(m, ParallelConfig::SINGLE, problem.max_batch()));
         for (group, device) in problem.cluster.devices().iter().enumerate() {

@@ -2,8 +2,8 @@
 
 use statmux_core::profile::{ConfigProfile, ModelProfile};
 use statmux_core::{
-    Bytes, Cluster, Device, DeviceId, Group, ModelId, ModelSpec, ParallelConfig, Placement, Seed, Slo, Span, Time,
-    Workload,
+    Bandwidth, Bytes, Cluster, Device, DeviceId, Group, Link, Links, ModelId, ModelSpec, ParallelConfig, Placement,
+    Seed, Slo, Span, Time, Workload,
 };
 use statmux_plan::Problem;
 use statmux_sim::SimulationSettings;
@@ -72,12 +72,17 @@ pub(crate) fn any_case(seed: u64) -> Case {
     let devices = 1 + dice.below(9);
     let alike = dice.one_in(2);
     let memory = 20 + dice.below(60);
-    let device = |node| Device {
-        memory: Bytes::new(if alike { memory } else { 20 + dice.below(60) }),
-        node,
-        speed: if alike { 1.0 } else { 0.5 + dice.share() },
+    let mut node = 0;
+    let device = |_| {
+        node += u32::from(dice.one_in(4));
+        Device {
+            memory: Bytes::new(if alike { memory } else { 20 + dice.below(60) }),
+            node,
+            speed: if alike { 1.0 } else { 0.5 + dice.share() },
+        }
     };
-    let cluster = Cluster::new((0..devices as u32).map(device).collect());
+    let cluster = Cluster::new((0..devices).map(device).collect());
+    let cluster = cluster.with_links(links(dice));
     let profiles = [profile(dice, true), profile(dice, true)];
     let count = 1 + dice.below(5) as usize;
     let models = models(dice, count, &profiles);
@@ -95,6 +100,19 @@ pub(crate) fn any_case(seed: u64) -> Case {
     Case { cluster, models, settings, train }
 }
 
+/// Links that cost nothing, or as much as a stage.
+fn links(dice: &mut Dice) -> Links {
+    let mut link =
+        || Link { bandwidth: Bandwidth::new(50.0 + 500.0 * dice.share()), latency: Span::from_millis(dice.below(40)) };
+    let (within_node, between_nodes) = (link(), link());
+    let activation = Bytes::new(dice.below(9));
+    match dice.below(3) {
+        0 => Links::FREE,
+        1 => Links { within_node: Link::FREE, between_nodes, activation, stated: true },
+        _ => Links { within_node, between_nodes, activation, stated: true },
+    }
+}
+
 /// Groups drawn at random, each with as many models drawn at random as the check lets pass.
 pub(crate) fn any_placement(case: &Case, dice: &mut Dice) -> Placement {
     let mut devices: Vec<DeviceId> = (0..case.cluster.len()).map(DeviceId::from_index).collect();
@@ -103,10 +121,11 @@ pub(crate) fn any_placement(case: &Case, dice: &mut Dice) -> Placement {
     let mut placement = Placement::default();
     while !devices.is_empty() {
         let config = configs[dice.below(configs.len() as u64) as usize];
-        let config = if config.devices() as usize <= devices.len() { config } else { ParallelConfig::SINGLE };
-        let rest = devices.split_off(config.devices() as usize);
-        let group = Group { devices: std::mem::replace(&mut devices, rest), config, models: Vec::new() };
-        placement.groups.push(group);
+        let (config, seated) = match case.cluster.seat(&mut devices, config) {
+            Some(seated) => (config, seated),
+            None => (ParallelConfig::SINGLE, vec![devices.remove(0)]),
+        };
+        placement.groups.push(Group { devices: seated, config, models: Vec::new() });
         for model in (0..case.models.len()).map(ModelId::from_index).filter(|_| !dice.one_in(3)) {
             let last = placement.groups.len() - 1;
             placement.groups[last].models.push(model);

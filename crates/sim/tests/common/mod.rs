@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use statmux_core::{
-    Bytes, Cluster, ConfigProfile, DeviceId, Group, GroupId, ModelId, ModelProfile, ModelSpec, ParallelConfig,
-    Placement, PlacementWindows, Slo, Span, Time, Workload,
+    Bandwidth, Bytes, Cluster, ConfigProfile, DeviceId, Group, GroupId, Link, Links, ModelId, ModelProfile, ModelSpec,
+    ParallelConfig, Placement, PlacementWindows, Slo, Span, Time, Workload,
 };
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{Admission, AnyDiscipline, Dispatch, Machine, Scheduler, Settings, StageTimes};
@@ -145,6 +145,15 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
     (models, groups, requests, any::<bool>(), settings()).prop_map(|(raw, groups, requests, own_slo, settings)| {
         let models: Vec<_> = raw.iter().enumerate().map(|(i, (millis, slo))| model(i, millis, *slo)).collect();
         let (cluster, placement) = placement(&groups, models.len());
+        // Small machines and slow links, as often as not.
+        let linked = Links {
+            within_node: Link { bandwidth: None, latency: Span::from_millis(2) },
+            between_nodes: Link { bandwidth: Bandwidth::new(1000.0), latency: Span::from_nanos(3_500_000) },
+            activation: Bytes::new(1 + u64::from(groups[0].1 % 16)),
+            stated: true,
+        };
+        let small = || Cluster::uniform(cluster.len() as u32, 2, Bytes::from_gib(1)).with_links(linked);
+        let cluster = if groups[0].1 % 2 == 0 { small() } else { cluster };
         let mut at = Time::ZERO;
         let mut workload = Workload::default();
         for &(gap, model, slo) in &requests {

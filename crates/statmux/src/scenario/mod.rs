@@ -111,7 +111,8 @@ impl Scenario {
         let folder = path.parent().unwrap_or(Path::new(""));
         let profiles = file.profiles.files.iter().map(|name| files::read_profile(&folder.join(name)));
         let profiles: Vec<Profile> = profiles.collect::<Result<_, _>>()?;
-        let cluster = file.cluster.build(path)?;
+        let simulation = file.simulation.build(path)?;
+        let cluster = simulation.linked(file.cluster.build(path)?);
         let models = files::instances(path, &file.models, &profiles)?;
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
         let workload = file
@@ -136,7 +137,7 @@ impl Scenario {
             models,
             sources: sources(folder, &file.models),
             provenance: provenance.collect(),
-            simulation: file.simulation.build(path)?,
+            simulation,
             planner: file.planner,
             test,
             train,

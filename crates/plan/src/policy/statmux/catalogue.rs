@@ -36,8 +36,7 @@ impl<'a> Catalogue<'a> {
         for (index, model) in problem.models.iter().enumerate() {
             let slo = model.slo_seconds().unwrap_or(f64::INFINITY).max(own_slo.unwrap_or(0.0));
             for (config, profile) in model.profile.configs() {
-                let fits =
-                    config.devices() as usize <= problem.cluster.len() && config.pp <= max_pp && config.op <= max_op;
+                let fits = problem.cluster.seats(config) && config.pp <= max_pp && config.op <= max_op;
                 let Some(single) = profile.stage_seconds.get(&1).filter(|_| fits) else { continue };
                 let penalty = 1.0 + problem.settings.stage_penalty * f64::from(config.pp);
                 let latency = single.iter().sum::<f64>() * penalty / fastest + overhead;

@@ -4,7 +4,7 @@
 //! before is not simulated again. Pieces are gone through in turn, and a placement that falls behind is given up.
 
 use super::late::{LateTrack, applies};
-use crate::bound::{Assumptions, upper_bound};
+use crate::bound::{Assumptions, Of, upper_bound};
 use crate::evaluate::Evaluator;
 use crate::problem::Problem;
 use statmux_core::{Cluster, Group, ModelSpec, Placement, Span, Workload};
@@ -95,7 +95,9 @@ impl<'a> Judge<'a> {
             fixed_overhead: self.settings.scheduler.fixed_overhead.seconds(),
             max_batch: self.settings.scheduler.max_batch,
         };
-        let of_piece = |piece: &Piece<'_>| upper_bound(self.cluster, self.models, piece.workload, &assumptions).in_slo;
+        let of_piece = |piece: &Piece<'_>| {
+            upper_bound(self.cluster, self.models, piece.workload, &assumptions, Of::StayingPlacements).in_slo
+        };
         let in_slo: f64 = self.pieces.iter().map(of_piece).sum();
         if self.pieces.is_empty() { 1.0 } else { (in_slo / self.requests() as f64).min(1.0) }
     }

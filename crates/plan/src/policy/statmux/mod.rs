@@ -68,6 +68,8 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     about: "searches groups of any shapes, replicas and scheduling options together, on shuffled traffic as well",
     published: false,
     clairvoyant: false,
+    replaces: false,
+    improves: true,
     parameters: &[
         Parameter { key: "budget", about: "how long to search (10 s)" },
         Parameter { key: "moves", about: "how many neighbours to try, whatever the time it takes" },
@@ -287,7 +289,7 @@ impl Statmux {
     ) -> Result<Start, PlanError> {
         let Search { problem, evaluator, .. } = *search;
         let filled = |choice: &Choice<'_>, shape: ParallelConfig| {
-            let mut groups = groups_and_leftover(&all_devices(problem.cluster), shape);
+            let mut groups = groups_and_leftover(problem.cluster, &all_devices(problem.cluster), shape);
             Fill::whole(&choice.catalogue).fill(&mut groups, &search.all_models());
             Placement { groups }
         };

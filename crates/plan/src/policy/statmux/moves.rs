@@ -127,8 +127,7 @@ impl Moves<'_> {
     fn reshape(&self, groups: &mut [Group], verdict: &Verdict, dice: &mut Dice) -> bool {
         let at = self.troubled(groups, verdict, dice);
         let Some(shape) = self.other_shape(groups[at].config, dice) else { return false };
-        self.recast(groups, &[at], shape, dice);
-        true
+        self.recast(groups, &[at], shape, dice)
     }
 
     /// Another shape for all groups of one shape.
@@ -136,18 +135,25 @@ impl Moves<'_> {
         let of = groups[self.troubled(groups, verdict, dice)].config;
         let Some(shape) = self.other_shape(of, dice) else { return false };
         let all: Vec<usize> = (0..groups.len()).filter(|&index| groups[index].config == of).collect();
-        self.recast(groups, &all, shape, dice);
-        true
+        self.recast(groups, &all, shape, dice)
     }
 
-    fn recast(&self, groups: &mut [Group], which: &[usize], shape: ParallelConfig, dice: &mut Dice) {
+    /// Gives `shape` to those of the groups `which` whose nodes have room for its stages; whether there are any.
+    fn recast(&self, groups: &mut [Group], which: &[usize], shape: ParallelConfig, dice: &mut Dice) -> bool {
         let mut evicted = Vec::new();
+        let mut any = false;
         for &index in which {
+            let mut devices = groups[index].devices.clone();
+            devices.sort_unstable();
+            let Some(devices) = self.catalogue.cluster.seat(&mut devices, shape) else { continue };
+            any = true;
+            groups[index].devices = devices;
             let models = std::mem::take(&mut groups[index].models);
             groups[index].config = shape;
             evicted.extend(models.into_iter().filter(|&model| !self.catalogue.add(&mut groups[index], model)));
         }
         self.house(groups, &evicted, dice);
+        any
     }
 
     fn other_shape(&self, shape: ParallelConfig, dice: &mut Dice) -> Option<ParallelConfig> {
@@ -217,7 +223,8 @@ impl Moves<'_> {
         true
     }
 
-    /// Empty groups of all of `devices`, in shapes drawn at random or as those of `before`.
+    /// Empty groups of all of `devices`, in shapes drawn at random or as those of `before`, single devices where nodes
+    /// have no room for the stages of what was drawn.
     fn partition(&self, mut devices: Vec<DeviceId>, before: &[Group], dice: &mut Dice) -> Vec<Group> {
         let mut groups = Vec::new();
         let mut last: Option<ParallelConfig> = None;
@@ -233,9 +240,10 @@ impl Moves<'_> {
                 let drawn = dice.weighted(shapes.iter().zip(&self.shapes).map(weight));
                 drawn.map_or(ParallelConfig::SINGLE, |position| shapes[position])
             });
+            let seated = self.catalogue.cluster.seat(&mut devices, shape).map(|seated| (seated, shape));
+            let (seated, shape) = seated.unwrap_or_else(|| (vec![devices.remove(0)], ParallelConfig::SINGLE));
             last = Some(shape);
-            let rest = devices.split_off(shape.devices() as usize);
-            groups.push(Group { devices: std::mem::replace(&mut devices, rest), config: shape, models: Vec::new() });
+            groups.push(Group { devices: seated, config: shape, models: Vec::new() });
         }
         groups
     }
