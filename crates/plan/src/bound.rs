@@ -1,10 +1,15 @@
-//! An upper bound on attainment that no placement and no scheduler can exceed.
+//! The upper bound on attainment that no placement and no scheduler can exceed: the one definition of it.
 //!
 //! The argument is in `docs/bound.md`. In short: let all devices be one machine that may preempt, split and
 //! foresee; charge each request the fewest device-seconds of any configuration fast enough for its SLO; allow
-//! fractions of requests to count. What that machine serves in time, nothing real exceeds.
+//! fractions of requests to count. What that machine serves in time, nothing real exceeds. Placements that stay
+//! loaded serve, besides, only models that fit into memory side by side.
+//!
+//! **Invariant:** the bound never falls as devices are added, and [`fewest_devices`] asks [`upper_bound`] itself.
 
+use crate::feasible::{Feasible, fastest, fitting};
 use statmux_core::{Cluster, ModelSpec, Workload};
+use statmux_sim::SimulationSettings;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -15,8 +20,28 @@ pub struct Bound {
     pub in_slo: f64,
     /// The same over all requests; 1 when there are none.
     pub attainment: f64,
-    /// Requests that no configuration is fast enough for, however idle the devices.
+    /// Requests that no configuration is fast enough for that the cluster has room for, however idle the devices.
     pub impossible: u64,
+}
+
+/// What is bounded, under any scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// Placements that hold for the whole of the workload: only models that have a replica are served, and all
+    /// replicas together take no more memory than all devices have.
+    StayingPlacements,
+    /// Those, and any that load and unload models while requests arrive, at no cost.
+    AnyPlacements,
+}
+
+impl Of {
+    /// What is bounded, in words that follow "upper bound for".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::StayingPlacements => "any placement that stays loaded, under any scheduler",
+            Self::AnyPlacements => "any placements, replaced at no cost at any time, under any scheduler",
+        }
+    }
 }
 
 /// What the bound may assume of the system it bounds.
@@ -30,43 +55,89 @@ pub struct Assumptions {
     pub max_batch: u32,
 }
 
-/// The bound for `workload` on `cluster`.
-pub fn upper_bound(cluster: &Cluster, models: &[ModelSpec], workload: &Workload, assumptions: &Assumptions) -> Bound {
-    let speed: f64 = cluster.devices().iter().map(|device| device.speed).sum();
-    bound_at_speed(speed, cluster, models, workload, assumptions)
+impl Assumptions {
+    /// Those of `settings`, with batches of any size that was measured: a plan may choose how many requests run
+    /// together. The bound that commands report is made with these.
+    pub fn any_batch(settings: &SimulationSettings) -> Self {
+        Self {
+            stage_penalty: settings.stage_penalty,
+            fixed_overhead: settings.scheduler.fixed_overhead.seconds(),
+            max_batch: u32::MAX,
+        }
+    }
 }
 
-/// The bound for one placement that holds for the whole of `workload`, as [`upper_bound`] and tighter: only models
-/// that have a replica are served, and all replicas together take no more memory than all devices have.
-///
-/// What exceeds it must load and unload models while requests arrive.
-pub fn upper_bound_of_fixed(
+/// The bound for `workload` on `cluster`.
+pub fn upper_bound(
     cluster: &Cluster,
     models: &[ModelSpec],
     workload: &Workload,
     assumptions: &Assumptions,
+    of: Of,
 ) -> Bound {
-    let bound = upper_bound(cluster, models, workload, assumptions);
-    let in_slo = bound.in_slo.min(most_held(cluster, models, workload));
+    let configs: Vec<Vec<Feasible<'_>>> = models.iter().map(|model| fitting(cluster, model)).collect();
+    let fluid = fluid_bound(cluster, models, &configs, workload, assumptions);
+    let in_slo = match of {
+        Of::AnyPlacements => fluid.in_slo,
+        Of::StayingPlacements => fluid.in_slo.min(most_held(cluster, &configs, workload)),
+    };
     let requests = workload.len();
     let attainment = if requests == 0 { 1.0 } else { (in_slo / requests as f64).min(1.0) };
-    Bound { in_slo, attainment, ..bound }
+    Bound { in_slo, attainment, ..fluid }
+}
+
+/// The fewest devices for which the bound reaches `target`, the cluster being [resized](Cluster::resized): no
+/// placement on fewer can reach it. `None` if no number of devices up to a million does.
+pub fn fewest_devices(
+    cluster: &Cluster,
+    models: &[ModelSpec],
+    workload: &Workload,
+    assumptions: &Assumptions,
+    of: Of,
+    target: f64,
+) -> Option<u32> {
+    const MOST: u32 = 1 << 20;
+    let bound = |devices: u32| upper_bound(&cluster.resized(devices), models, workload, assumptions, of);
+    let reaches = |devices: u32| bound(devices).attainment >= target;
+    let (mut low, mut high) = (0, 1);
+    while !reaches(high) {
+        if high == 1 && ceiling(bound(every_config(cluster, models).min(MOST)), workload) < target {
+            return None;
+        }
+        low = high;
+        high = (2 * high <= MOST).then_some(2 * high)?;
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if reaches(middle) { high = middle } else { low = middle }
+    }
+    Some(high)
+}
+
+/// So many devices that more have room for no further configuration of any of `models`: a node for every stage.
+fn every_config(cluster: &Cluster, models: &[ModelSpec]) -> u32 {
+    let stages = models.iter().flat_map(|model| model.profile.configs()).map(|(config, _)| config.pp).max();
+    stages.unwrap_or(1).saturating_mul(cluster.node_size() as u32)
+}
+
+/// What `bound` would be with as much speed and memory as one likes.
+fn ceiling(bound: Bound, workload: &Workload) -> f64 {
+    let requests = workload.len() as u64;
+    if requests == 0 { 1.0 } else { (requests - bound.impossible) as f64 / requests as f64 }
 }
 
 /// The most requests whose models fit into the cluster's memory; fractions of models count.
-fn most_held(cluster: &Cluster, models: &[ModelSpec], workload: &Workload) -> f64 {
-    let largest = cluster.devices().iter().map(|device| device.memory).max().unwrap_or_default();
+fn most_held(cluster: &Cluster, configs: &[Vec<Feasible<'_>>], workload: &Workload) -> f64 {
     let mut left: f64 = cluster.devices().iter().map(|device| device.memory.get() as f64).sum();
     // (requests, bytes that a replica takes of all devices at least), where the model fits at all.
-    let item = |(model, count): (&ModelSpec, u64)| {
-        let configs = model.profile.configs().filter(|(_, profile)| profile.largest_stage_weight() <= largest);
-        let bytes = configs.map(|(config, profile)| {
-            let of_shards = profile.stage_weights.iter().map(|weight| weight.get() as f64).sum::<f64>();
-            of_shards * f64::from(config.op)
+    let item = |(configs, count): (&Vec<Feasible<'_>>, u64)| {
+        let bytes = configs.iter().map(|feasible| {
+            let of_shards = feasible.profile.stage_weights.iter().map(|weight| weight.get() as f64).sum::<f64>();
+            of_shards * f64::from(feasible.config.op)
         });
         bytes.min_by(f64::total_cmp).map(|bytes| (count as f64, bytes))
     };
-    let mut items: Vec<(f64, f64)> = models.iter().zip(workload.counts(models.len())).filter_map(item).collect();
+    let mut items: Vec<(f64, f64)> = configs.iter().zip(workload.counts(configs.len())).filter_map(item).collect();
     // The most requests by memory first: the optimum of the fractional knapsack.
     items.sort_by(|a, b| (b.0 * a.1).total_cmp(&(a.0 * b.1)));
     let mut held = 0.0;
@@ -81,40 +152,16 @@ fn most_held(cluster: &Cluster, models: &[ModelSpec], workload: &Workload) -> f6
     held * (1.0 + 1e-9)
 }
 
-/// The fewest devices, each like the cluster's fastest and largest, for which the bound reaches `target`:
-/// no placement on fewer can reach it. `None` if no number of devices does.
-pub fn fewest_devices(
+fn fluid_bound(
     cluster: &Cluster,
     models: &[ModelSpec],
-    workload: &Workload,
-    assumptions: &Assumptions,
-    target: f64,
-) -> Option<u32> {
-    let fastest = cluster.devices().iter().map(|device| device.speed).fold(0.0, f64::max);
-    let reaches = |devices: u32| {
-        bound_at_speed(fastest * f64::from(devices), cluster, models, workload, assumptions).attainment >= target
-    };
-    let (mut low, mut high) = (0, 1);
-    while !reaches(high) {
-        low = high;
-        high = high.checked_mul(2).filter(|&devices| devices <= 1 << 24)?;
-    }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if reaches(middle) { high = middle } else { low = middle }
-    }
-    Some(high)
-}
-
-fn bound_at_speed(
-    speed: f64,
-    cluster: &Cluster,
-    models: &[ModelSpec],
+    configs: &[Vec<Feasible<'_>>],
     workload: &Workload,
     assumptions: &Assumptions,
 ) -> Bound {
-    let fastest = cluster.devices().iter().map(|device| device.speed).fold(0.0, f64::max);
-    let costs: Vec<ModelCosts> = models.iter().map(|model| ModelCosts::new(model, fastest, assumptions)).collect();
+    let speed: f64 = cluster.devices().iter().map(|device| device.speed).sum();
+    let fastest = fastest(cluster);
+    let costs: Vec<ModelCosts> = configs.iter().map(|of| ModelCosts::new(of, fastest, assumptions)).collect();
     let mut jobs = Vec::with_capacity(workload.len());
     let mut impossible = 0;
     for index in 0..workload.len() {
@@ -151,8 +198,8 @@ struct ModelCosts {
 }
 
 impl ModelCosts {
-    fn new(model: &ModelSpec, fastest: f64, assumptions: &Assumptions) -> Self {
-        let config = |(config, profile): (statmux_core::ParallelConfig, &statmux_core::ConfigProfile)| {
+    fn new(configs: &[Feasible<'_>], fastest: f64, assumptions: &Assumptions) -> Self {
+        let config = |&Feasible { config, profile }: &Feasible<'_>| {
             let factor = 1.0 + assumptions.stage_penalty * f64::from(config.pp);
             let sizes = profile.stage_seconds.range(..=assumptions.max_batch.max(1));
             let totals = sizes.map(|(&size, stages)| (size, stages.iter().sum::<f64>() * factor));
@@ -163,7 +210,7 @@ impl ModelCosts {
             }
             (latency, work)
         };
-        Self { configs: model.profile.configs().map(config).collect() }
+        Self { configs: configs.iter().map(config).collect() }
     }
 
     fn cheapest_within(&self, window: f64) -> Option<f64> {
@@ -254,6 +301,7 @@ impl Ord for Deadline {
 
 #[cfg(test)]
 mod tests {
+    use super::Of::{AnyPlacements, StayingPlacements};
     use super::*;
     use statmux_core::{Bytes, ConfigProfile, ModelId, ModelProfile, ParallelConfig, Slo, Span, Time};
     use std::collections::BTreeMap;
@@ -286,9 +334,9 @@ mod tests {
         let cluster = Cluster::uniform(2, 8, Bytes::new(1));
         let burst = workload(&[(0.0, 0); 10]);
         // Two devices for three seconds at one second each: six of ten.
-        let bound = upper_bound(&cluster, &[model(1.0, 3.0)], &burst, &PLAIN);
+        let bound = upper_bound(&cluster, &[model(1.0, 3.0)], &burst, &PLAIN, AnyPlacements);
         assert!((bound.in_slo - 6.0).abs() < 1e-3, "{bound:?}");
-        assert_eq!(fewest_devices(&cluster, &[model(1.0, 3.0)], &burst, &PLAIN, 1.0), Some(4));
+        assert_eq!(fewest_devices(&cluster, &[model(1.0, 3.0)], &burst, &PLAIN, AnyPlacements, 1.0), Some(4));
     }
 
     #[test]
@@ -297,8 +345,8 @@ mod tests {
         let models = [model(0.001, 9.0), model(0.001, 9.0)];
         // Both models take one byte; the one with three requests goes first.
         let requests = workload(&[(0.0, 0), (1.0, 1), (2.0, 1), (3.0, 1)]);
-        assert_eq!(upper_bound(&cluster, &models, &requests, &PLAIN).attainment, 1.0);
-        let fixed = upper_bound_of_fixed(&cluster, &models, &requests, &PLAIN);
+        assert_eq!(upper_bound(&cluster, &models, &requests, &PLAIN, AnyPlacements).attainment, 1.0);
+        let fixed = upper_bound(&cluster, &models, &requests, &PLAIN, StayingPlacements);
         assert!((fixed.in_slo - 3.0).abs() < 1e-3, "{fixed:?}");
     }
 
@@ -308,7 +356,7 @@ mod tests {
         let models = [model(1.0, 2.0), model(0.25, 2.0)];
         let mixed = workload(&[(0.0, 0), (0.0, 0), (0.0, 1), (0.0, 1), (0.0, 1), (0.0, 1)]);
         // Four quarter-second requests and one of the two long ones.
-        let bound = upper_bound(&cluster, &models, &mixed, &PLAIN);
+        let bound = upper_bound(&cluster, &models, &mixed, &PLAIN, AnyPlacements);
         assert!((bound.in_slo - 5.0).abs() < 1e-3, "{bound:?}");
     }
 
@@ -316,8 +364,8 @@ mod tests {
     fn what_is_slower_than_its_slo_is_impossible() {
         let cluster = Cluster::uniform(100, 8, Bytes::new(1));
         let models = [model(1.0, 0.5)];
-        let bound = upper_bound(&cluster, &models, &workload(&[(0.0, 0), (1.0, 0)]), &PLAIN);
+        let bound = upper_bound(&cluster, &models, &workload(&[(0.0, 0), (1.0, 0)]), &PLAIN, AnyPlacements);
         assert_eq!((bound.impossible, bound.attainment), (2, 0.0));
-        assert_eq!(fewest_devices(&cluster, &models, &workload(&[(0.0, 0)]), &PLAIN, 0.5), None);
+        assert_eq!(fewest_devices(&cluster, &models, &workload(&[(0.0, 0)]), &PLAIN, AnyPlacements, 0.5), None);
     }
 }

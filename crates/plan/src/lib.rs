@@ -10,6 +10,7 @@ pub mod derive;
 pub mod enumerate;
 pub mod evaluate;
 pub mod explain;
+pub mod feasible;
 pub mod integer;
 pub mod intra_op;
 pub mod memory;
@@ -18,6 +19,7 @@ pub mod partition;
 pub mod policy;
 pub mod problem;
 pub mod table;
+pub mod unserved;
 
 pub use evaluate::{Evaluation, Evaluator, Score};
 pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Silent};

@@ -5,7 +5,8 @@ mod common;
 
 use common::{Case, any_case, published_case};
 use proptest::prelude::*;
-use statmux_core::{Bytes, Cluster, ModelId, Outcome, ParallelConfig, PlacementWindows, Slo, Span, Time};
+use statmux_core::{Bytes, Cluster, Group, ModelId, Outcome, ParallelConfig, PlacementWindows, Slo, Span, Time};
+use statmux_plan::bound::{Assumptions, Of, upper_bound};
 use statmux_plan::policy::clockwork::Clockwork;
 use statmux_plan::{Evaluator, Parameters, Plan, PlanError, PolicyInfo, Progress, Report, Silent, notes, policy};
 use statmux_sim::simulate;
@@ -42,9 +43,19 @@ proptest! {
             for window in &plan.windows.0 {
                 let checked = window.placement.check(&case.cluster, &case.models, max_batch);
                 prop_assert!(checked.is_ok(), "{}: {:?}", info.name, checked);
+                let across = |group: &Group| group.stage_across_nodes(&case.cluster).is_some();
+                prop_assert!(!window.placement.groups.iter().any(across), "{}: {:?}", info.name, window.placement);
                 let sorted = |models: &[ModelId]| models.is_sorted_by(|a, b| a < b);
                 prop_assert!(window.placement.groups.iter().all(|group| sorted(&group.models)), "{}", info.name);
             }
+            let of = if info.replaces { Of::AnyPlacements } else { Of::StayingPlacements };
+            prop_assert!(info.replaces || plan.windows.0.len() == 1, "{}", info.name);
+            let assumptions = Assumptions::any_batch(&case.settings);
+            let bound = upper_bound(&case.cluster, &case.models, &case.train, &assumptions, of).in_slo;
+            let settings = plan.scheduling.map_or_else(|| case.settings.clone(), |chosen| chosen.apply(&case.settings));
+            let run = simulate(&case.cluster, &case.models, &plan.windows, &case.train, &settings).expect("it runs");
+            let in_slo = run.outcomes.iter().filter(|outcome| outcome.in_slo()).count() as f64;
+            prop_assert!(in_slo <= bound + 1e-6, "{}: {} is above {}", info.name, in_slo, bound);
             for remark in notes::remarks(&case.problem(), &plan.windows) {
                 prop_assert!(remark.ends_with('.'), "{}", remark);
             }

@@ -99,7 +99,7 @@ impl Question<'_> {
 
     /// The same for the upper bound: no placement and no scheduler can do with less.
     pub(crate) fn bound(&self, seed: Option<u64>) -> anyhow::Result<Answer> {
-        self.search(seed, |scenario| Ok(bound(scenario, &scenario.test).attainment))
+        self.search(seed, |scenario| Ok(bound(scenario, &scenario.test)))
     }
 
     fn search(

@@ -4,7 +4,7 @@ use super::Result;
 use serde::Deserialize;
 use statmux_core::files::{self, ClusterTable, ModelTable, ProfilesTable};
 use statmux_core::{Cluster, ModelSpec, Profile, Seed, Workload};
-use statmux_plan::bound::{Assumptions, upper_bound, upper_bound_of_fixed};
+use statmux_plan::bound::{Assumptions, Of, upper_bound};
 use statmux_plan::policy::find;
 use statmux_plan::{Evaluator, PlannerTable, Problem, Silent};
 use statmux_sim::{SimulationSettings, SimulationTable, simulate};
@@ -81,12 +81,13 @@ impl Case {
         let models = files::instances(path, &file.models, &profiles)?;
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
         let seed = Seed(file.seed);
+        let settings = file.simulation.build(path)?;
         let train = file.workload.build_train(path, &names, seed)?;
         Ok(Self {
             name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            cluster: file.cluster.build(path)?,
+            cluster: settings.linked(file.cluster.build(path)?),
             models,
-            settings: file.simulation.build(path)?,
+            settings,
             train: train.ok_or("scenarios of the suite have a train window")?,
             test: file.workload.build(path, &names, seed)?,
             seed,
@@ -118,11 +119,8 @@ impl Case {
             let run = simulate(&self.cluster, &self.models, &plan.windows, workload, settings)?;
             Ok(run.outcomes.iter().filter(|outcome| outcome.in_slo()).count() as u64)
         };
-        let assumptions = Assumptions {
-            stage_penalty: settings.stage_penalty,
-            fixed_overhead: settings.scheduler.fixed_overhead.seconds(),
-            max_batch: u32::MAX,
-        };
+        let assumptions = Assumptions::any_batch(settings);
+        let bound = |of: Of| upper_bound(&self.cluster, &self.models, &self.test, &assumptions, of).attainment;
         let share = |count: u64, workload: &Workload| count as f64 / workload.len().max(1) as f64;
         let tested = in_slo(&self.test)?;
         Ok(Scored {
@@ -130,8 +128,8 @@ impl Case {
             test: share(tested, &self.test),
             requests: self.test.len() as u64,
             missed: self.test.len() as u64 - tested,
-            fixed_bound: upper_bound_of_fixed(&self.cluster, &self.models, &self.test, &assumptions).attainment,
-            bound: upper_bound(&self.cluster, &self.models, &self.test, &assumptions).attainment,
+            fixed_bound: bound(Of::StayingPlacements),
+            bound: bound(Of::AnyPlacements),
             seconds,
             evaluations: plan.evaluations,
         })

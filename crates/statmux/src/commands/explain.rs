@@ -2,7 +2,7 @@
 
 use crate::args::{Common, PlacementArg, ScenarioArg};
 use crate::output::{End, UsageError, print};
-use crate::planning::adopt_what_is_left;
+use crate::planning::{BOUND_OF, adopt_what_is_left, bound};
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
@@ -35,6 +35,10 @@ struct ExplainResult {
     requests: u64,
     missed: u64,
     slo_attainment: f64,
+    /// No plan that stays loaded exceeds this attainment on the same requests, under any scheduler.
+    bound: f64,
+    /// Which plans the bound is of.
+    bound_of: &'static str,
     /// Missed requests by cause.
     causes: Vec<CauseCount>,
     models: Vec<ModelResult>,
@@ -143,6 +147,8 @@ impl ExplainResult {
             requests,
             missed: explanation.missed(),
             slo_attainment: attainment(explanation.missed()),
+            bound: bound(scenario, &scenario.test),
+            bound_of: BOUND_OF.words(),
             causes: causes(&explanation.causes()),
             models: explanation.models.iter().map(model).collect(),
             remedies: remedies.iter().map(remedy).collect(),
@@ -153,10 +159,12 @@ impl ExplainResult {
 
     fn text(&self) -> String {
         let mut text = format!(
-            "{} of {} requests miss their SLO (attainment {}).\n",
+            "{} of {} requests miss their SLO (attainment {}).\nUpper bound for {}: {}.\n",
             number::count(self.missed),
             number::count(self.requests),
             number::percent(self.slo_attainment),
+            self.bound_of,
+            number::percent(self.bound),
         );
         for CauseCount { cause, requests } in &self.causes {
             let about = Cause::ALL.into_iter().find(|known| known.name() == *cause).map_or("", Cause::about);

@@ -135,7 +135,7 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
         requests: scenario.test.len() as u64,
         models: scenario.models.len(),
         devices: scenario.cluster.len(),
-        bound: bound(&scenario, &scenario.test).attainment,
+        bound: bound(&scenario, &scenario.test),
         policies: rows,
         devices_for_99_percent: sized,
         bound_devices_for_99_percent: crate::planning::bound_devices(&scenario, &scenario.test, TARGET),
@@ -253,7 +253,7 @@ fn text(scenario: &Scenario, result: &DemoResult) -> String {
         .collect();
     text.push_str(&format!("Devices needed for {}: {}", number::percent(TARGET), devices.join(", ")));
     if let Some(bound) = result.bound_devices_for_99_percent {
-        text.push_str(&format!("; no plan at all can do with fewer than {bound}"));
+        text.push_str(&format!("; no plan that stays loaded can do with fewer than {bound}, whatever the scheduler"));
     }
     text.push_str(".\nclockwork++ re-plans every minute for the traffic of that minute, and swaps models for free: no real system can.\n");
     text.push_str("Stage times are assumed for most models (scaled from one measured V100 profile).\n");

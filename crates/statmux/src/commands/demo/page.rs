@@ -70,7 +70,8 @@ pub(super) fn devices_chart(result: &DemoResult) -> Chart {
 
 fn devices(result: &DemoResult) -> Section {
     let fewest = result.bound_devices_for_99_percent;
-    let bound = fewest.map_or_else(String::new, |devices| format!(" No plan can do with fewer than {devices}."));
+    let bound = fewest
+        .map_or_else(String::new, |devices| format!(" No plan that stays loaded can do with fewer than {devices}."));
     let caption = "Where a line crosses the target is the number of devices that policy needs.";
     Section::new("How many devices are needed?")
         .text(&format!("Each point is planned anew for that many devices (up to {MOST_DEVICES}).{bound}"))
