@@ -1,6 +1,6 @@
 //! From outcomes to the figures that are reported: the same for simulated and for served runs.
 
-use crate::files::{GroupResult, LatencyResult, ModelResult, ResultsFile, VERSION};
+use crate::files::{GroupResult, LatencyResult, ModelResult, ResultsFile, VERSION, WorstModel};
 use crate::metrics::{Counts, LatencySummary};
 use crate::model::ModelSpec;
 use crate::outcome::Outcome;
@@ -53,7 +53,7 @@ impl Finished<'_> {
         skip..requests - skip
     }
 
-    /// The summary, with wall-clock figures left at zero for the caller to fill in.
+    /// The summary, with wall-clock figures, reasons of unserved models and notes left for the caller to fill in.
     pub fn results(&self) -> ResultsFile {
         let counted = self.counted();
         let mut counts = Counts::default();
@@ -80,8 +80,12 @@ impl Finished<'_> {
             let replicas = replicas.max().unwrap_or(0) as u32;
             ModelResult::new(spec.name.clone(), counts, slo, replicas, LatencySummary::new(latencies))
         });
-        let models = models.collect();
+        let models: Vec<ModelResult> = models.collect();
         ResultsFile {
+            worst_model: worst(&models),
+            unserved: Vec::new(),
+            floor: None,
+            notes: Vec::new(),
             version: VERSION,
             seed: self.seed,
             requests: counts.requests,
@@ -132,4 +136,11 @@ impl Finished<'_> {
         }
         results
     }
+}
+
+/// Of the models with requests the one with the lowest attainment, of equals the one with the most requests.
+fn worst(models: &[ModelResult]) -> Option<WorstModel> {
+    let asked = models.iter().filter(|model| model.requests > 0);
+    let worst = asked.min_by(|a, b| a.slo_attainment.total_cmp(&b.slo_attainment).then(b.requests.cmp(&a.requests)))?;
+    Some(WorstModel { name: worst.name.clone(), requests: worst.requests, slo_attainment: worst.slo_attainment })
 }

@@ -1,7 +1,7 @@
 //! Remarks on a placement: what a careful reader would notice, as plain sentences.
 
 use crate::problem::Problem;
-use statmux_core::{Bytes, Group, Placement, PlacementWindows};
+use statmux_core::{Bytes, Cluster, Group, ModelSpec, Placement, PlacementWindows};
 
 /// A device with less than this share of its memory free is called nearly full.
 const NEARLY_FULL: f64 = 0.02;
@@ -27,6 +27,47 @@ pub fn remarks(problem: &Problem<'_>, windows: &PlacementWindows) -> Vec<String>
         }
         _ => without_replica(problem, windows).into_iter().collect(),
     }
+}
+
+/// What is assumed of hops between stages, if any group of `windows` that holds a model pays for one.
+pub fn hops(cluster: &Cluster, models: &[ModelSpec], windows: &PlacementWindows) -> Option<String> {
+    let links = cluster.links();
+    let costs = |group: &Group, stage: usize| {
+        let between = group.hops_between_nodes(stage, cluster);
+        (!links.hop(between).is_free()).then_some(between)
+    };
+    let (mut groups, mut between, mut within, mut unknown) = (0, false, false, false);
+    for group in windows.0.iter().flat_map(|window| &window.placement.groups) {
+        let hops: Vec<bool> = (1..group.config.pp as usize).filter_map(|next| costs(group, next - 1)).collect();
+        if hops.is_empty() || group.models.is_empty() {
+            continue;
+        }
+        groups += 1;
+        between |= hops.contains(&true);
+        within |= hops.contains(&false);
+        let profiles = group.models.iter().filter_map(|model| models[model.index()].profile.config(group.config));
+        unknown |= profiles.into_iter().any(|profile| profile.stage_activations.is_empty());
+    }
+    if groups == 0 {
+        return None;
+    }
+    let mut kinds = Vec::new();
+    if within {
+        kinds.push(format!("{} within a machine", links.within_node));
+    }
+    if between {
+        kinds.push(format!("{} between machines", links.between_nodes));
+    }
+    let whose = if links.stated { "as [cluster.links] says" } else { "the default of [cluster.links]" };
+    let mut note = format!(
+        "Hops between the stages of {} take {} ({whose})",
+        count(groups, "group", "groups"),
+        kinds.join(" and ")
+    );
+    if unknown {
+        note.push_str(&format!("; profiles without activation sizes are taken to send {} a request", links.activation));
+    }
+    Some(note + ".")
 }
 
 fn unused_devices(problem: &Problem<'_>, placement: &Placement) -> Option<String> {

@@ -3,8 +3,8 @@
 use crate::policy::statmux::SchedulingChoice;
 use crate::policy::{self, Policy, PolicyInfo};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
-use statmux_core::Span;
 use statmux_core::files::{FileError, Quantity};
+use statmux_core::{Share, Span};
 use std::fmt;
 use std::path::Path;
 
@@ -24,6 +24,7 @@ pub struct PlannerTable {
     scheduling: Option<String>,
     op: Option<u32>,
     pp: Option<u32>,
+    floor: Option<Quantity<Share>>,
 }
 
 /// How much a search may cost: a whole number counts simulations, a text is a time.
@@ -96,6 +97,8 @@ pub struct Parameters {
     pub op: Option<u32>,
     /// Stages of a group.
     pub pp: Option<u32>,
+    /// The attainment that every model is to reach before the whole counts.
+    pub floor: Option<Share>,
 }
 
 impl PlannerTable {
@@ -109,6 +112,18 @@ impl PlannerTable {
     pub fn with_search_time(mut self, time: Span) -> Self {
         self.budget = Some(Budget::Time(time));
         self
+    }
+
+    /// The same table with another floor, if one is given.
+    #[must_use]
+    pub fn with_floor(mut self, floor: Option<Share>) -> Self {
+        self.floor = floor.map(Quantity).or(self.floor);
+        self
+    }
+
+    /// The attainment that every model is to reach. Policies that do not take it are judged by it all the same.
+    pub fn floor(&self) -> Option<Share> {
+        self.floor.map(|quantity| quantity.0)
     }
 
     /// The policy asked for; `path` is named in errors.
@@ -179,6 +194,7 @@ impl PlannerTable {
             scheduling: self.scheduling(path)?,
             op: self.op,
             pp: self.pp,
+            floor: self.floor(),
         })
     }
 

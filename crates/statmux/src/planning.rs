@@ -1,15 +1,17 @@
 //! What several commands do: plan with a policy, and score a placement on a workload.
 
 use crate::args::{Common, PlacementArg};
-use crate::output::UsageError;
+use crate::output::{End, UsageError};
 use crate::scenario::{Scenario, TrainedOn};
 use statmux_core::files::{FileError, PlacementFile, ResultsFile};
 use statmux_core::summary::Finished;
-use statmux_core::{DeviceId, PlacementWindows, Workload};
-use statmux_plan::bound::{Assumptions, Bound, fewest_devices, upper_bound, upper_bound_of_fixed};
+use statmux_core::{DeviceId, PlacementWindows, Share, Workload};
+use statmux_plan::bound::{Assumptions, Of, fewest_devices, upper_bound};
 use statmux_plan::explain::without;
+use statmux_plan::notes::hops;
 use statmux_plan::policy::find;
 use statmux_plan::policy::statmux::Scheduling;
+use statmux_plan::unserved::{Scene, unserved};
 use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
 use statmux_sim::{Run, simulate};
 use std::path::Path;
@@ -67,30 +69,58 @@ pub(crate) fn tell_unused(scenario: &Scenario, policies: &[&str], common: Common
     }
 }
 
-/// The upper bound on attainment for `workload`, whatever the placement and the scheduler.
-pub(crate) fn bound(scenario: &Scenario, workload: &Workload) -> Bound {
-    upper_bound(&scenario.cluster, &scenario.models, workload, &assumptions(scenario))
+/// What the bound that is reported is of, unless a policy replaces models while requests arrive.
+pub(crate) const BOUND_OF: Of = Of::StayingPlacements;
+
+/// The upper bound on attainment for `workload`: what no plan exceeds that stays loaded, under any scheduler. Every
+/// command reports this one.
+pub(crate) fn bound(scenario: &Scenario, workload: &Workload) -> f64 {
+    bound_of(scenario, workload, BOUND_OF)
 }
 
-/// The upper bound on attainment for `workload` of plans like `windows`: those that never replace models cannot
-/// hold more of them than memory does.
-pub(crate) fn bound_of(scenario: &Scenario, windows: &PlacementWindows, workload: &Workload) -> Bound {
-    let bound = if windows.0.len() == 1 { upper_bound_of_fixed } else { upper_bound };
-    bound(&scenario.cluster, &scenario.models, workload, &assumptions(scenario))
+/// The same for other plans.
+pub(crate) fn bound_of(scenario: &Scenario, workload: &Workload, of: Of) -> f64 {
+    let assumptions = Assumptions::any_batch(&scenario.simulation);
+    upper_bound(&scenario.cluster, &scenario.models, workload, &assumptions, of).attainment
 }
 
-/// The fewest devices for which that bound reaches `target`.
+/// The fewest devices for which [`bound`] reaches `target` on `workload`, and so what no plan can do with fewer.
 pub(crate) fn bound_devices(scenario: &Scenario, workload: &Workload, target: f64) -> Option<u32> {
-    fewest_devices(&scenario.cluster, &scenario.models, workload, &assumptions(scenario), target)
+    let assumptions = Assumptions::any_batch(&scenario.simulation);
+    fewest_devices(&scenario.cluster, &scenario.models, workload, &assumptions, BOUND_OF, target)
 }
 
-/// A plan may choose how many requests run together, so the bound allows every batch size of the profile.
-fn assumptions(scenario: &Scenario) -> Assumptions {
-    Assumptions {
-        stage_penalty: scenario.simulation.stage_penalty,
-        fixed_overhead: scenario.simulation.scheduler.fixed_overhead.seconds(),
-        max_batch: u32::MAX,
-    }
+/// What plans of the policy `name` are held to.
+pub(crate) fn bounded(name: &str) -> Of {
+    if find(name).is_some_and(|info| info.replaces) { Of::AnyPlacements } else { BOUND_OF }
+}
+
+/// The bound for plans that replace models while requests arrive, if any of the policies `names` makes such plans.
+pub(crate) fn bound_replacing<'n>(
+    scenario: &Scenario,
+    workload: &Workload,
+    mut names: impl Iterator<Item = &'n str>,
+) -> Option<f64> {
+    names.any(|name| bounded(name) == Of::AnyPlacements).then(|| bound_of(scenario, workload, Of::AnyPlacements))
+}
+
+/// The share of its requests that every model is to be served in time: what the command line asks for, else what
+/// the scenario's `[planner] floor` says. Results of [`score_plan`] and [`score`] are judged by the scenario's.
+pub(crate) fn with_floor(mut scenario: Scenario, each: Option<Share>) -> Scenario {
+    scenario.planner = scenario.planner.with_floor(each);
+    scenario
+}
+
+/// Requests by which the models of `results` fall short of `floor`, together.
+pub(crate) fn short_of_floor(results: &ResultsFile, floor: Option<Share>) -> u64 {
+    let short =
+        |floor: Share| results.models.iter().map(|model| floor.short(model.requests, model.served_in_slo)).sum();
+    floor.map_or(0, short)
+}
+
+/// How a command ends whose results may have been judged by a floor.
+pub(crate) fn end_of(results: &ResultsFile) -> End {
+    if results.keeps_floor() { End::Done } else { End::TargetMissed }
 }
 
 /// What the arguments leave of a placement: groups that use a lost device serve nobody. Its scheduling options are
@@ -157,6 +187,10 @@ fn score_under(
         seed: scenario.seed.0,
     };
     let mut results = finished.results();
+    let scene = Scene { cluster: &scenario.cluster, models: &scenario.models, settings, workload, windows };
+    results.unserved = unserved(&scene, &results);
+    results.notes.extend(hops(&scenario.cluster, &scenario.models, windows));
+    let mut results = results.judged_by(scenario.planner.floor());
     results.wall_s = wall;
     results.requests_per_wall_second = if wall > 0.0 { workload.len() as f64 / wall } else { 0.0 };
     Ok((run, results))

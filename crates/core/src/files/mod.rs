@@ -17,7 +17,7 @@ pub use error::{FileError, nearest};
 pub use placement::{PlacementFile, SchedulingEntry, placement_json};
 pub use profile::{parse_profile, profile_json, read_profile};
 pub use quantity::Quantity;
-pub use results::{GroupResult, LatencyResult, ModelResult, ResultsFile};
+pub use results::{FloorResult, GroupResult, LatencyResult, ModelResult, ResultsFile, UnservedModel, WorstModel};
 pub use write::{AtomicFile, write_atomically};
 
 use serde::de::DeserializeOwned;

@@ -1,6 +1,6 @@
 //! Result files: what a run achieved (`docs/formats.md`, section 5).
 
-use crate::metrics::{Counts, LatencySummary};
+use crate::metrics::{Counts, LatencySummary, Share};
 use serde::{Deserialize, Serialize};
 
 /// The summary of a run, simulated or served.
@@ -32,6 +32,18 @@ pub struct ResultsFile {
     pub latency_s: Option<LatencyResult>,
     /// One entry per model.
     pub models: Vec<ModelResult>,
+    /// The model with requests whose attainment is lowest; absent without requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_model: Option<WorstModel>,
+    /// Models without a replica, and those of whose requests none was answered in time, with the reason.
+    #[serde(default)]
+    pub unserved: Vec<UnservedModel>,
+    /// How the models stand to the floor that each was promised; absent where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<FloorResult>,
+    /// What a reader should know of these figures, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// One entry per group and window.
     pub groups: Vec<GroupResult>,
     /// Wall-clock time of the simulation itself.
@@ -74,6 +86,43 @@ pub struct ModelResult {
     pub latency_s: Option<LatencyResult>,
 }
 
+/// The model that got least.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub struct WorstModel {
+    /// Its name.
+    pub name: String,
+    /// Requests for it.
+    pub requests: u64,
+    /// Share of them answered in time.
+    pub slo_attainment: f64,
+}
+
+/// Which models fall short of the share that every model was promised.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub struct FloorResult {
+    /// The share.
+    pub slo_attainment: f64,
+    /// Whether every model with requests reaches it.
+    pub reached: bool,
+    /// The names of those that do not, the worst first.
+    pub below: Vec<String>,
+}
+
+/// A model that nobody serves.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub struct UnservedModel {
+    /// Its name.
+    pub name: String,
+    /// Requests for it, none of which was answered in time.
+    pub requests: u64,
+    /// How many groups hold it (the most over all windows).
+    pub replicas: u32,
+    /// `no_profile`, `memory`, `deadline`, `policy`, `placement` or `load`; `docs/metrics.md` explains them.
+    pub reason: String,
+    /// The reason in words, with its figures.
+    pub detail: String,
+}
+
 /// What one group did.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct GroupResult {
@@ -97,6 +146,31 @@ impl From<LatencySummary> for LatencyResult {
     fn from(summary: LatencySummary) -> Self {
         let LatencySummary { mean, p50, p90, p99, max } = summary;
         Self { mean, p50, p90, p99, max }
+    }
+}
+
+impl ResultsFile {
+    /// The same results, judged by `floor`.
+    #[must_use]
+    pub fn judged_by(mut self, floor: Option<Share>) -> Self {
+        self.floor = floor.map(|floor| {
+            let below: Vec<String> = self.below(floor).into_iter().map(|model| model.name.clone()).collect();
+            FloorResult { slo_attainment: floor.get(), reached: below.is_empty(), below }
+        });
+        self
+    }
+
+    /// Whether every model reaches the floor that these results were judged by, if any.
+    pub fn keeps_floor(&self) -> bool {
+        self.floor.as_ref().is_none_or(|floor| floor.reached)
+    }
+
+    /// The models that got less than `floor` of their requests in time, the worst first.
+    pub fn below(&self, floor: Share) -> Vec<&ModelResult> {
+        let short = |model: &&ModelResult| floor.short(model.requests, model.served_in_slo) > 0;
+        let mut below: Vec<&ModelResult> = self.models.iter().filter(short).collect();
+        below.sort_by(|a, b| a.slo_attainment.total_cmp(&b.slo_attainment));
+        below
     }
 }
 

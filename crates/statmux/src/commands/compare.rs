@@ -1,16 +1,19 @@
 //! `statmux compare`: several policies on one scenario, side by side.
 
 use crate::args::{Common, ScenarioArg};
+use crate::commands::tables::fates;
 use crate::interrupt;
 use crate::output::{End, UsageError, print};
-use crate::planning::{bound, plan, score_plan, tell_unused};
+use crate::planning::{BOUND_OF, bound, bound_replacing, plan, score_plan, short_of_floor, tell_unused};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::files::ResultsFile;
+use statmux_plan::bound::Of;
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
+use std::collections::BTreeSet;
 
 /// Arguments of `statmux compare`.
 #[derive(Debug, Args)]
@@ -31,6 +34,8 @@ pub(crate) struct Row {
     pub(crate) trained_on: &'static str,
     /// Attainment on what the planner saw.
     pub(crate) train_slo_attainment: f64,
+    /// Requests of the same by which models fall short of the scenario's floor, together.
+    pub(crate) train_below_floor: u64,
     /// Replicas in the first window.
     pub(crate) replicas: usize,
     /// Placements scored.
@@ -47,8 +52,13 @@ pub(crate) struct Row {
 struct Comparison {
     version: u32,
     seed: u64,
-    /// No placement and no scheduler exceed this attainment on the test window.
+    /// No plan that stays loaded exceeds this attainment on the test window, under any scheduler.
     bound: f64,
+    /// Which plans the bound is of.
+    bound_of: &'static str,
+    /// The same for plans that replace models at no cost; absent if no policy makes such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_replacing: Option<f64>,
     policies: Vec<Row>,
     provenance: Vec<String>,
 }
@@ -75,7 +85,9 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
     let comparison = Comparison {
         version: statmux_core::files::VERSION,
         seed: scenario.seed.0,
-        bound: bound(&scenario, &scenario.test).attainment,
+        bound: bound(&scenario, &scenario.test),
+        bound_of: BOUND_OF.words(),
+        bound_replacing: bound_replacing(&scenario, &scenario.test, rows.iter().map(|row| row.policy)),
         policies: rows,
         provenance: scenario.provenance.clone(),
     };
@@ -85,12 +97,19 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
         let mut text = format!("{requests} requests to {models} models on {devices} devices\n\n");
         text.push_str(&table(&comparison.policies).to_text());
         let most = number::percent(comparison.bound);
-        text.push_str(&format!(
-            "\nNo placement and no scheduler can exceed {most} here.\n{}\n",
-            scenario.trained_on.sentence()
-        ));
+        text.push_str(&format!("\nUpper bound for {} on the test window: {most}.\n", comparison.bound_of));
+        if let Some(most) = comparison.bound_replacing {
+            let (of, most) = (Of::AnyPlacements.words(), number::percent(most));
+            text.push_str(&format!("Upper bound for {of}: {most}.\n"));
+        }
+        text.push_str(&format!("{}\n", scenario.trained_on.sentence()));
         for row in &comparison.policies {
+            text.push_str(&format!("\n{}:\n{}", row.policy, fates(&row.test)));
             row.notes.iter().for_each(|note| text.push_str(&format!("{}: {note}\n", row.policy)));
+        }
+        let notes: BTreeSet<&String> = comparison.policies.iter().flat_map(|row| &row.test.notes).collect();
+        for note in notes {
+            text.push_str(&format!("note: {note}\n"));
         }
         for line in &comparison.provenance {
             text.push_str(&format!("stage times: {line}\n"));
@@ -112,6 +131,7 @@ pub(crate) fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Resul
         policy: planned.policy,
         trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
         train_slo_attainment: train.slo_attainment,
+        train_below_floor: short_of_floor(&train, scenario.planner.floor()),
         replicas: windows.0.first().map_or(0, |window| window.placement.replicas()),
         evaluations: planned.plan.evaluations,
         plan_wall_s: planned.wall.as_secs_f64(),
@@ -122,14 +142,16 @@ pub(crate) fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Resul
 
 /// The comparison as a table.
 pub(crate) fn table(rows: &[Row]) -> Table {
-    let columns = ["attainment", "missed", "p50", "p99", "goodput", "train attainment", "replicas", "plan time"]
-        .map(Column::number);
+    let columns =
+        ["attainment", "worst model", "missed", "p50", "p99", "goodput", "train attainment", "replicas", "plan time"]
+            .map(Column::number);
     let mut table = Table::new([Column::text("policy")].into_iter().chain(columns));
     for row in rows {
         let latency = row.test.latency_s;
         table.row([
             Cell::from(row.policy),
             Cell::percent(row.test.slo_attainment),
+            row.test.worst_model.as_ref().map_or_else(Cell::nothing, |worst| Cell::percent(worst.slo_attainment)),
             Cell::count(row.test.requests - row.test.served_in_slo),
             latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.p50)),
             latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.p99)),

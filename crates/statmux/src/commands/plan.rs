@@ -1,16 +1,16 @@
 //! `statmux plan`: search a placement; say what was found and how good it is.
 
 use crate::args::{Common, ScenarioArg};
-use crate::commands::tables::placement_table;
+use crate::commands::tables::{fates, placement_table};
 use crate::interrupt;
 use crate::output::{End, print};
-use crate::planning::{bound_of, plan, score_plan, tell_unused};
+use crate::planning::{bound_of, bounded, end_of, plan, score_plan, tell_unused, with_floor};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::Span;
 use statmux_core::files::{PlacementFile, ResultsFile, write_atomically};
+use statmux_core::{Share, Span};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
 use std::path::PathBuf;
@@ -26,6 +26,10 @@ pub(crate) struct PlanArgs {
     /// How long the `statmux` policy searches, such as 10s
     #[arg(long, value_name = "TIME")]
     budget: Option<Span>,
+    /// The share of its requests that every model is to be served in time, such as `95%`: `statmux` plans for it
+    /// first; exit code 3 if any model gets less on the test window
+    #[arg(long, value_name = "SHARE")]
+    each: Option<Share>,
     /// Writes the placement to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -40,8 +44,10 @@ struct PlanResult {
     trained_on: &'static str,
     train: ResultsFile,
     test: ResultsFile,
-    /// No placement and no scheduler exceed this attainment on the test window.
+    /// No such plan exceeds this attainment on the test window, under any scheduler.
     bound: f64,
+    /// Which plans the bound is of.
+    bound_of: &'static str,
     /// What is left between the attainment on the test window and the bound.
     gap: f64,
     evaluations: u64,
@@ -55,7 +61,7 @@ struct PlanResult {
 }
 
 pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
-    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
     if let Some(budget) = args.budget {
         scenario.planner = scenario.planner.with_search_time(budget);
     }
@@ -74,7 +80,8 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
     let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
     let (_, train) = score_plan(&scenario, &planned.plan, trained)?;
     let (_, test) = score_plan(&scenario, &planned.plan, &scenario.test)?;
-    let most = bound_of(&scenario, windows, &scenario.test).attainment;
+    let of = bounded(planned.policy);
+    let most = bound_of(&scenario, &scenario.test, of);
     let gap = most - test.slo_attainment;
     let result = PlanResult {
         version: statmux_core::files::VERSION,
@@ -84,6 +91,7 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
         train,
         test,
         bound: most,
+        bound_of: of.words(),
         gap,
         evaluations: planned.plan.evaluations,
         wall_s: planned.wall.as_secs_f64(),
@@ -110,10 +118,12 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
             },
         ));
         text.push_str(&format!(
-            "Upper bound for any placement and scheduler on the test window: {}, so at most {} is left to gain.\n",
+            "Upper bound for {} on the test window: {}, so at most {} is left to gain.\n",
+            result.bound_of,
             number::percent(result.bound),
             number::percentage_points(result.gap).trim_start_matches('+'),
         ));
+        text.push_str(&fates(&result.test));
         if let Some(Scheduling { dispatch, discipline, max_batch }) = scheduling {
             text.push_str(&format!(
                 "Made for dispatch {}, discipline {}, batches of at most {max_batch}; `-o` writes that down too.\n",
@@ -128,11 +138,11 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
             windows.0.first().map_or(0, |window| window.placement.replicas()),
             windows.devices(),
         ));
-        for line in result.notes.iter().chain(result.provenance.iter()) {
+        for line in result.notes.iter().chain(&result.test.notes).chain(&result.provenance) {
             text.push_str(&format!("- {line}\n"));
         }
         text
     };
     print(common.format, text, &result)?;
-    Ok(End::Done)
+    Ok(end_of(&result.test))
 }

@@ -1,11 +1,12 @@
 //! `statmux simulate`: one placement, one workload, what happens.
 
 use crate::args::{Common, PlacementArg, ScenarioArg};
-use crate::commands::tables::{groups_table, models_table, summary_table};
+use crate::commands::tables::{fates, groups_table, models_table, summary_table};
 use crate::output::{End, print};
-use crate::planning::{adopt_what_is_left, score};
+use crate::planning::{adopt_what_is_left, end_of, score, with_floor};
 use crate::scenario::Scenario;
 use clap::Args;
+use statmux_core::Share;
 use statmux_workload::requests::write_results;
 use std::path::PathBuf;
 
@@ -19,10 +20,13 @@ pub(crate) struct SimulateArgs {
     /// Writes what became of each request (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
+    /// Ends with exit code 3 if any model gets less than this share of its requests in time, such as `95%`
+    #[arg(long, value_name = "SHARE")]
+    each: Option<Share>,
 }
 
 pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
-    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
     let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
     let (run, results) = score(&scenario, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
@@ -32,14 +36,19 @@ pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     let text = || {
         let mut text = summary_table(&results).to_text();
         text.push('\n');
+        text.push_str(&fates(&results));
+        text.push('\n');
         text.push_str(&models_table(&results, 20).to_text());
         text.push('\n');
         text.push_str(&groups_table(&results, 20).to_text());
+        for note in &results.notes {
+            text.push_str(&format!("\nnote: {note}"));
+        }
         for line in &scenario.provenance {
             text.push_str(&format!("\nstage times: {line}"));
         }
         text
     };
     print(common.format, text, &results)?;
-    Ok(End::Done)
+    Ok(end_of(&results))
 }

@@ -4,6 +4,7 @@ use crate::args::{Common, Format, ScenarioArg};
 use crate::commands::compare::{Row, row};
 use crate::interrupt;
 use crate::output::{End, UsageError, print};
+use crate::planning::{bound_of, bounded};
 use crate::progress::Bar;
 use crate::scenario::{Override, Scenario, parse_over};
 use anyhow::Context;
@@ -11,8 +12,10 @@ use clap::Args;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statmux_core::files::{FileError, ResultsFile, write_atomically};
+use statmux_plan::policy::find;
 use statmux_report::chart::{Axis, Chart, LineChart, Series};
 use statmux_report::table::{Cell, Column, Table};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `statmux sweep`.
@@ -39,8 +42,14 @@ struct CellResult {
     policy: String,
     trained_on: String,
     train_slo_attainment: f64,
+    train_below_floor: u64,
     replicas: usize,
     plan_wall_s: f64,
+    /// No plan of the policy's kind exceeds this attainment on the test window, under any scheduler.
+    bound: f64,
+    /// The plan for so many devices, which does better on what was planned for than the one found for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_for_devices: Option<String>,
     test: ResultsFile,
 }
 
@@ -80,7 +89,8 @@ pub(crate) fn run(args: &SweepArgs, common: Common) -> anyhow::Result<End> {
     bar.finish();
     let results: Vec<Option<CellResult>> = results.into_iter().collect::<anyhow::Result<_>>()?;
     let unfinished = results.iter().filter(|result| result.is_none()).count();
-    let results: Vec<CellResult> = results.into_iter().flatten().collect();
+    let mut results: Vec<CellResult> = results.into_iter().flatten().collect();
+    keep_better_plans(&mut results, common);
     let table = table(&axes, &results);
     write_atomically(&out.join("sweep.csv"), table.to_csv().as_bytes())?;
     if let [axis] = axes.as_slice()
@@ -140,15 +150,18 @@ fn cell(
     if let Some(known) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<CellResult>(&text).ok()) {
         return Ok(known);
     }
-    let Row { policy, trained_on, train_slo_attainment, replicas, plan_wall_s, test, .. } =
+    let Row { policy, trained_on, train_slo_attainment, train_below_floor, replicas, plan_wall_s, test, .. } =
         row(&scenario, &job.policy, bar).with_context(|| format!("in the cell {}", label(job)))?;
     let result = CellResult {
         at: job.at.iter().map(|value| (value.key.clone(), value.shown())).collect(),
         policy: policy.to_owned(),
         trained_on: trained_on.to_owned(),
         train_slo_attainment,
+        train_below_floor,
         replicas,
         plan_wall_s,
+        bound: bound_of(&scenario, &scenario.test, bounded(&job.policy)),
+        plan_for_devices: None,
         test,
     };
     if !interrupt::asked() {
@@ -156,6 +169,50 @@ fn cell(
     }
     Ok(result)
 }
+
+/// Idle devices are always allowed: where a policy that looks for the best it can find did better on what it planned
+/// for with fewer devices, that plan stands for more devices too. Other policies are left as published, with a remark.
+fn keep_better_plans(results: &mut [CellResult], common: Common) {
+    let devices = |cell: &CellResult| {
+        let value = cell.at.iter().find(|(key, _)| key == DEVICES)?;
+        value.1.parse::<u64>().ok()
+    };
+    let mut order: Vec<(u64, usize)> =
+        (0..results.len()).filter_map(|index| Some((devices(&results[index])?, index))).collect();
+    order.sort_unstable();
+    let mut best: BTreeMap<(String, Vec<(String, String)>), usize> = BTreeMap::new();
+    let mut worse: BTreeSet<String> = BTreeSet::new();
+    for (_, index) in order {
+        let cell = &results[index];
+        let rest = cell.at.iter().filter(|(key, _)| key != DEVICES).cloned().collect();
+        let key = (cell.policy.clone(), rest);
+        let ahead = |known: &CellResult| {
+            (known.train_below_floor, -known.train_slo_attainment)
+                < (cell.train_below_floor, -cell.train_slo_attainment)
+        };
+        match best.get(&key).filter(|&&known| ahead(&results[known])) {
+            Some(&known) if find(&cell.policy).is_some_and(|info| info.improves) => {
+                let known = results[known].clone();
+                let fewer = known.at.iter().find(|(key, _)| key == DEVICES).map(|(_, value)| value.clone());
+                let plan_for_devices = known.plan_for_devices.clone().or(fewer);
+                let (at, bound) = (cell.at.clone(), cell.bound);
+                results[index] = CellResult { at, bound, plan_for_devices, ..known };
+            }
+            Some(_) => {
+                worse.insert(cell.policy.clone());
+            }
+            None => {
+                best.insert(key, index);
+            }
+        }
+    }
+    for policy in worse.into_iter().filter(|_| !common.quiet) {
+        eprintln!("note: {policy} does worse on some more devices than on fewer: it is left as published");
+    }
+}
+
+/// The key that counts devices.
+const DEVICES: &str = "cluster.devices";
 
 fn label(job: &Job) -> String {
     let at: Vec<String> = job.at.iter().map(|value| format!("{}={}", value.key, value.shown())).collect();
@@ -212,7 +269,8 @@ fn default_folder(scenario: &Path) -> PathBuf {
 
 fn table(axes: &[Vec<Override>], results: &[CellResult]) -> Table {
     let keys = axes.iter().map(|axis| Column::number(axis[0].key.as_str()).key(axis[0].key.as_str()));
-    let columns = ["attainment", "missed", "mean", "p99", "train attainment"].map(Column::number);
+    let columns =
+        ["attainment", "bound", "worst model", "missed", "mean", "p99", "train attainment"].map(Column::number);
     let mut table = Table::new(keys.chain([Column::text("policy")]).chain(columns));
     for result in results {
         let values = result.at.iter().map(|(_, value)| Cell::from(value.as_str()));
@@ -220,6 +278,8 @@ fn table(axes: &[Vec<Override>], results: &[CellResult]) -> Table {
         let figures = [
             Cell::from(result.policy.as_str()),
             Cell::percent(result.test.slo_attainment),
+            Cell::percent(result.bound),
+            result.test.worst_model.as_ref().map_or_else(Cell::nothing, |worst| Cell::percent(worst.slo_attainment)),
             Cell::count(result.test.requests - result.test.served_in_slo),
             latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.mean)),
             latency.map_or_else(Cell::nothing, |latency| Cell::latency(latency.p99)),

@@ -60,6 +60,49 @@ pub(crate) fn models_table(results: &ResultsFile, most: usize) -> Table {
     table
 }
 
+/// What an attainment over all requests hides, in lines for people: the worst model, whom nobody serves and why, and
+/// who is below the floor.
+pub(crate) fn fates(results: &ResultsFile) -> String {
+    let mut text = String::new();
+    if let Some(worst) = &results.worst_model {
+        let (share, requests) = (number::percent(worst.slo_attainment), number::count(worst.requests));
+        text.push_str(&format!("Worst model: {}, {share} of {requests} requests in time.\n", worst.name));
+    }
+    let (placed, without): (Vec<_>, Vec<_>) = results.unserved.iter().partition(|model| model.replicas > 0);
+    for (models, what) in [(without, "without a replica"), (placed, "never served in time")] {
+        if models.is_empty() {
+            continue;
+        }
+        let requests: u64 = models.iter().map(|model| model.requests).sum();
+        let share = number::percent(requests as f64 / results.requests.max(1) as f64);
+        let (count, of) = (models.len(), results.models.len());
+        text.push_str(&format!(
+            "{count} of {of} models {what} ({} requests, {share} of all):\n",
+            number::count(requests)
+        ));
+        for model in models.iter().take(FATES) {
+            let (name, requests) = (&model.name, number::count(model.requests));
+            text.push_str(&format!("  {name} ({requests} requests): {}: {}\n", model.reason, model.detail));
+        }
+        if count > FATES {
+            text.push_str(&format!("  … and {} more\n", count - FATES));
+        }
+    }
+    if let Some(floor) = &results.floor {
+        let share = number::percent(floor.slo_attainment);
+        let names = shortened(&floor.below.join(", "), 90);
+        text.push_str(&match floor.below.len() {
+            0 => format!("Every model reaches the floor of {share}.\n"),
+            1 => format!("1 model is below the floor of {share}: {names}.\n"),
+            below => format!("{below} models are below the floor of {share}: {names}.\n"),
+        });
+    }
+    text
+}
+
+/// Models that are named one by one.
+const FATES: usize = 8;
+
 /// One line per group, at most `most` lines.
 pub(crate) fn groups_table(results: &ResultsFile, most: usize) -> Table {
     let mut table = Table::new([
