@@ -142,5 +142,10 @@ impl Finished<'_> {
 fn worst(models: &[ModelResult]) -> Option<WorstModel> {
     let asked = models.iter().filter(|model| model.requests > 0);
     let worst = asked.min_by(|a, b| a.slo_attainment.total_cmp(&b.slo_attainment).then(b.requests.cmp(&a.requests)))?;
-    Some(WorstModel { name: worst.name.clone(), requests: worst.requests, slo_attainment: worst.slo_attainment })
+    Some(WorstModel {
+        name: worst.name.clone(),
+        requests: worst.requests,
+        served_in_slo: worst.served_in_slo,
+        slo_attainment: worst.slo_attainment,
+    })
 }

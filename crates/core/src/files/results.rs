@@ -93,8 +93,17 @@ pub struct WorstModel {
     pub name: String,
     /// Requests for it.
     pub requests: u64,
-    /// Share of them answered in time.
+    /// Of these, answered in time.
+    pub served_in_slo: u64,
+    /// The same as a share.
     pub slo_attainment: f64,
+}
+
+impl WorstModel {
+    /// The share of its requests answered in time, from the counts: the same wherever these were written and read.
+    pub fn attainment(&self) -> f64 {
+        self.served_in_slo as f64 / self.requests.max(1) as f64
+    }
 }
 
 /// Which models fall short of the share that every model was promised.
