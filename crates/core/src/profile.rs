@@ -29,6 +29,8 @@ pub struct ModelProfile {
     configs: BTreeMap<ParallelConfig, ConfigProfile>,
     /// By number of stages: the first layer of each stage but the first.
     cuts: BTreeMap<u32, Vec<usize>>,
+    /// The length of the texts measured, if known.
+    tokens: Option<u32>,
 }
 
 /// Time and memory of one model under one parallel configuration.
@@ -49,13 +51,23 @@ impl ModelProfile {
         provenance: impl Into<String>,
         configs: BTreeMap<ParallelConfig, ConfigProfile>,
     ) -> Self {
-        Self { name: name.into(), provenance: provenance.into(), configs, cuts: BTreeMap::new() }
+        Self { name: name.into(), provenance: provenance.into(), configs, cuts: BTreeMap::new(), tokens: None }
     }
 
     /// The same profile, measured with stages that begin at the given layers: for each number of stages, the first
     /// layer of each stage but the first.
     pub fn with_cuts(self, cuts: BTreeMap<u32, Vec<usize>>) -> Self {
         Self { cuts, ..self }
+    }
+
+    /// The same profile, measured with texts of so many tokens (prompts, for decoders).
+    pub fn with_tokens(self, tokens: Option<u32>) -> Self {
+        Self { tokens, ..self }
+    }
+
+    /// How many tokens the texts had that were measured, prompts for decoders; unknown where the profile does not say.
+    pub fn tokens(&self) -> Option<u32> {
+        self.tokens
     }
 
     /// Where the model was cut when it was measured, by number of stages; a server must cut it likewise. Numbers of

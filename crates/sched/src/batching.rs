@@ -1,11 +1,12 @@
 //! Which waiting requests run together.
 
 use crate::queue::Queue;
-use statmux_core::{ModelId, Time};
+use statmux_core::{Request, Time};
 
-/// Positions in `queue` of the most urgent requests for `model`, from `first` on, at most `limit`.
-pub(crate) fn companions(queue: &Queue, first: usize, model: ModelId, limit: usize) -> Vec<usize> {
-    (first..queue.len()).filter(|&i| queue.get(i).is_some_and(|(_, r)| r.model == model)).take(limit).collect()
+/// Positions in `queue` of the most urgent requests that `fits` says may run together, from `first` on, at most
+/// `limit`.
+pub(crate) fn companions(queue: &Queue, first: usize, limit: usize, fits: impl Fn(&Request) -> bool) -> Vec<usize> {
+    (first..queue.len()).filter(|&i| queue.get(i).is_some_and(|(_, request)| fits(request))).take(limit).collect()
 }
 
 /// The row of the largest batch for which every member still makes its deadline.

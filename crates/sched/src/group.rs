@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Debug)]
 pub(crate) struct GroupState {
     pub(crate) alive: bool,
+    /// While it is down: whether it is expected back.
+    pub(crate) returns: bool,
     /// When each stage is predicted to be done with all that was launched.
     clocks: Vec<Time>,
     /// The same with all that waits here; kept only where requests run in the order of arrival.
@@ -54,6 +56,7 @@ impl GroupState {
     pub(crate) fn new(times: &GroupTimes) -> Self {
         Self {
             alive: true,
+            returns: false,
             clocks: vec![Time::ZERO; times.stages],
             promised: vec![Time::ZERO; times.stages],
             queue: Queue::default(),
@@ -215,21 +218,29 @@ impl GroupState {
         self.promised = promised;
     }
 
-    /// Everything on the group is gone: returns what ran, then what waited.
-    pub(crate) fn lose(&mut self) -> Vec<Request> {
+    /// Everything on the group is gone: returns the members of `culprit`, if that ran, and then what else ran and what
+    /// waited.
+    pub(crate) fn lose(&mut self, culprit: Option<BatchId>) -> (Option<Members<Request>>, Vec<Request>) {
         self.alive = false;
         self.first_stage = None;
         self.backlog = Span::ZERO;
         self.in_flight = 0;
-        let mut lost: Vec<_> =
-            self.running.drain(..).flat_map(|running| running.requests.as_slice().to_vec()).collect();
-        lost.extend(self.queue.drain());
-        lost
+        let (mut guilty, mut others) = (None, Vec::new());
+        for running in self.running.drain(..) {
+            if culprit == Some(running.batch) {
+                guilty = Some(running.requests);
+            } else {
+                others.extend_from_slice(running.requests.as_slice());
+            }
+        }
+        others.extend(self.queue.drain());
+        (guilty, others)
     }
 
-    /// The group is back, empty, as profiled.
+    /// The group is back, as profiled; what waits for it does so still.
     pub(crate) fn restore(&mut self, now: Time) {
         self.alive = true;
+        self.returns = false;
         self.clocks.fill(now);
         self.promised.fill(now);
         self.factors.fill(1.0);

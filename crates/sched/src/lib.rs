@@ -51,12 +51,42 @@ pub enum Event {
     },
     /// Whoever asked for the request is gone.
     Cancelled(RequestId),
+    /// A batch left its group without answers, for the sake of one of its members or because there is no memory for all
+    /// of them at once: each may do better alone.
+    ///
+    /// For batches of several; the only member of a batch is answered as with [`Event::Finished`].
+    Split {
+        /// Where it ran.
+        group: GroupId,
+        /// Which one.
+        batch: BatchId,
+    },
     /// A group died, and everything on it with it.
-    GroupLost(GroupId),
+    GroupLost(Loss),
     /// A lost group can take work again.
     GroupRestored(GroupId),
     /// The deadline last returned by [`Scheduler::next_wakeup`] has come.
     Woke,
+}
+
+/// What is known of the loss of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Which group.
+    pub group: GroupId,
+    /// The batch that was on the stage that died: what took the group down, as far as can be told. None if the stage
+    /// died by itself.
+    pub culprit: Option<BatchId>,
+    /// Whether the group is expected back: then what no other group can run waits for it. That it will not come back
+    /// after all is told by another [`Event::GroupLost`].
+    pub returns: bool,
+}
+
+impl Loss {
+    /// The loss of `group` by itself, for good or for so long that nothing should wait for it.
+    pub const fn of(group: GroupId) -> Self {
+        Self { group, culprit: None, returns: false }
+    }
 }
 
 /// Something the driver must now do. A rejection is an outcome, not an error.
@@ -126,6 +156,8 @@ pub enum Reason {
     QueueFull,
     /// Its group died and no other could answer in time.
     GroupLost,
+    /// It took its group down, and may not run again.
+    CostGroup,
     /// Whoever asked for it is gone.
     Cancelled,
 }
@@ -135,7 +167,7 @@ pub trait Scheduler {
     /// Takes in one event and appends what must now be done to `actions`.
     ///
     /// `now` never decreases. Actions are carried out in order. Stale events (the end of a batch that was
-    /// lost, the loss of a lost group, the cancellation of an answered request) are ignored, so drivers need not
+    /// lost, the loss of a lost group as it was told before, the cancellation of an answered request) are ignored, so drivers need not
     /// filter them; [`Event::StageFreed`] is the one exception. Of events at the same time, drivers deliver losses and
     /// restorations first, then what freed a device, then wake-ups, then arrivals in the order of their ids.
     fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>);

@@ -1,5 +1,7 @@
 //! The machine: takes events to the rules, and keeps the state they need.
 
+mod loss;
+
 use crate::batching::{companions, largest_in_time};
 use crate::group::{GroupState, Launch, OnTime};
 use crate::queue::{Queue, Rank};
@@ -8,7 +10,7 @@ use crate::times::StageTimes;
 use crate::{Action, Admission, Batch, Discipline, Dispatch, Event, Members, Reason, Scheduler, Settings};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// The scheduler of statmux, generic over the discipline so that ranking costs nothing.
 ///
@@ -27,6 +29,8 @@ pub struct Machine<D> {
     /// When waiting requests become hopeless; entries for requests that left are skipped when they come up.
     expiry: BinaryHeap<Reverse<(Time, Rank, Place)>>,
     waiting: usize,
+    /// Requests that run by themselves only, and how many groups each has cost.
+    apart: BTreeMap<RequestId, u32>,
     next_batch: u64,
     in_order: bool,
     /// Scratch space for stage ends.
@@ -40,6 +44,17 @@ pub struct Machine<D> {
 enum Place {
     At(GroupId),
     Central(ModelId),
+}
+
+/// Why a request asks to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It has just arrived.
+    Arrival,
+    /// It had been admitted, and its group was lost since.
+    LostGroup,
+    /// It had been admitted, and its batch failed.
+    SplitBatch,
 }
 
 /// What becomes of a request that is admitted.
@@ -59,6 +74,7 @@ impl<D: Discipline> Machine<D> {
             central: vec![Queue::default(); times.models()],
             expiry: BinaryHeap::new(),
             waiting: 0,
+            apart: BTreeMap::new(),
             next_batch: 0,
             in_order: D::IN_ORDER && settings.max_batch <= 1 && settings.dispatch != Dispatch::LateBinding,
             ends: Vec::new(),
@@ -79,16 +95,20 @@ impl<D: Discipline> Machine<D> {
         self.groups[group.index()].in_flight
     }
 
-    /// Takes a request in: dispatch, admission, queueing, and launch if a first stage is free. `refusal` replaces
-    /// the reason of a rejection, for requests that had been admitted before their group was lost.
-    fn admit(&mut self, now: Time, request: Request, refusal: Option<Reason>, actions: &mut Vec<Action>) {
-        let refuse = |reason| Action::Reject(request.id, refusal.unwrap_or(reason));
+    /// Takes a request in: dispatch, admission, queueing, and launch if a first stage is free. The limit of those that
+    /// wait is for arrivals; who lost a group is refused for that, whatever else stands in the way.
+    fn admit(&mut self, now: Time, request: Request, origin: Origin, actions: &mut Vec<Action>) {
+        let refuse =
+            |reason| Action::Reject(request.id, if origin == Origin::LostGroup { Reason::GroupLost } else { reason });
+        let has_room = origin != Origin::Arrival || self.waiting < self.settings.max_waiting;
         let placed = match self.settings.dispatch {
-            Dispatch::LateBinding => self.wait_centrally(now, request),
-            _ => self.wait_at_group(now, request),
+            Dispatch::LateBinding => self.wait_centrally(now, request, has_room),
+            _ => self.wait_at_group(now, request, has_room),
         };
         match placed {
             Ok(Placed::Starts(group)) => self.start(group, Members::One(request), 0, actions),
+            // In order, a place in the queue is a promise.
+            Ok(Placed::Waits(_, _, None)) if self.in_order => {}
             Ok(Placed::Waits(place, rank, None)) => self.note_expiry(request, place, rank),
             Ok(Placed::Waits(place, rank, Some(group))) => {
                 self.launch_next(now, group, actions);
@@ -101,7 +121,7 @@ impl<D: Discipline> Machine<D> {
     }
 
     /// Gives `request` to a group, where it starts at once or waits.
-    fn wait_at_group(&mut self, now: Time, request: Request) -> Result<Placed, Reason> {
+    fn wait_at_group(&mut self, now: Time, request: Request, has_room: bool) -> Result<Placed, Reason> {
         let group = self.dispatch(now, request.model).ok_or(Reason::NoReplica)?;
         let times = self.times.group(group);
         let slot = times.slot(request.model).expect("the group holds the model");
@@ -119,7 +139,7 @@ impl<D: Discipline> Machine<D> {
             return Err(Reason::TooLate { predicted: answer });
         }
         let starts = state.is_idle();
-        if !starts && self.waiting >= self.settings.max_waiting {
+        if !starts && !has_room {
             return Err(Reason::QueueFull);
         }
         if self.in_order {
@@ -144,7 +164,7 @@ impl<D: Discipline> Machine<D> {
 
     /// Queues `request` centrally. Returns where it waits now, and the idle group that would answer it first,
     /// if one can answer in time.
-    fn wait_centrally(&mut self, now: Time, request: Request) -> Result<Placed, Reason> {
+    fn wait_centrally(&mut self, now: Time, request: Request, has_room: bool) -> Result<Placed, Reason> {
         let holders = self.times.holders(request.model);
         if !holders.iter().any(|group| self.groups[group.index()].alive) {
             return Err(Reason::NoReplica);
@@ -165,7 +185,7 @@ impl<D: Discipline> Machine<D> {
         if !unlimited && !in_time(request.arrived, earliest, request.slo()) {
             return Err(Reason::TooLate { predicted: earliest });
         }
-        if idle.is_none() && self.waiting >= self.settings.max_waiting {
+        if idle.is_none() && !has_room {
             return Err(Reason::QueueFull);
         }
         if let Some(group) = idle.filter(|_| self.waiting == 0) {
@@ -211,7 +231,7 @@ impl<D: Discipline> Machine<D> {
 
     /// Remembers when `request`, which waits, becomes hopeless.
     fn note_expiry(&mut self, request: Request, place: Place, rank: Rank) {
-        if self.in_order || self.settings.admission == Admission::None || request.deadline == Time::NEVER {
+        if self.settings.admission == Admission::None || request.deadline == Time::NEVER {
             return;
         }
         let hopeless = self.hopeless_from(&request, place);
@@ -247,9 +267,10 @@ impl<D: Discipline> Machine<D> {
         if !self.groups[group.index()].is_idle() {
             return;
         }
-        match self.settings.dispatch {
-            Dispatch::LateBinding => self.launch_from_central(now, group, actions),
-            _ => self.launch_from_group(now, group, actions),
+        // Under late binding, only what may run nowhere else waits at a group.
+        self.launch_from_group(now, group, actions);
+        if self.settings.dispatch == Dispatch::LateBinding && self.groups[group.index()].is_idle() {
+            self.launch_from_central(now, group, actions);
         }
     }
 
@@ -257,10 +278,11 @@ impl<D: Discipline> Machine<D> {
         let index = group.index();
         while let Some(&(_, head)) = self.groups[index].queue.get(0) {
             let several;
-            let candidates: &[usize] = if self.settings.max_batch <= 1 || self.groups[index].queue.len() == 1 {
+            let alone = self.settings.max_batch <= 1 || self.groups[index].queue.len() == 1;
+            let candidates: &[usize] = if alone || self.apart.contains_key(&head.id) {
                 &[0]
             } else {
-                several = companions(&self.groups[index].queue, 0, head.model, self.settings.max_batch as usize);
+                several = self.together(&self.groups[index].queue, 0, head.model);
                 &several
             };
             let Some((row, size)) = self.fit(now, group, Place::At(group), candidates) else {
@@ -288,11 +310,13 @@ impl<D: Discipline> Machine<D> {
             let first = passed[slot];
             let place = Place::Central(model);
             let queue = &self.central[model.index()];
+            let head = queue.get(first).expect("it was just found there").1.id;
             let several;
-            let candidates: &[usize] = if self.settings.max_batch <= 1 || queue.len() == first + 1 {
+            let alone = self.settings.max_batch <= 1 || queue.len() == first + 1;
+            let candidates: &[usize] = if alone || self.apart.contains_key(&head) {
                 &[first]
             } else {
-                several = companions(queue, first, model, self.settings.max_batch as usize);
+                several = self.together(queue, first, model);
                 &several
             };
             if let Some((row, size)) = self.fit(now, group, place, candidates) {
@@ -309,6 +333,13 @@ impl<D: Discipline> Machine<D> {
             }
         }
         self.passed = passed;
+    }
+
+    /// Positions in `queue`, from `first` on, of the most urgent requests for `model` that may run together.
+    fn together(&self, queue: &Queue, first: usize, model: ModelId) -> Vec<usize> {
+        companions(queue, first, self.settings.max_batch as usize, |request| {
+            request.model == model && !self.apart.contains_key(&request.id)
+        })
     }
 
     /// Of the models that `group` holds, the one whose central queue has the most urgent request from its position
@@ -436,39 +467,6 @@ impl<D: Discipline> Machine<D> {
         }
     }
 
-    fn lost(&mut self, now: Time, group: GroupId, actions: &mut Vec<Action>) {
-        let Some(state) = self.groups.get_mut(group.index()).filter(|state| state.alive) else { return };
-        let queued = state.queue.len();
-        let mut lost = state.lose();
-        self.waiting -= queued;
-        lost.sort_unstable_by_key(|request| (request.arrived, request.id));
-        for request in lost {
-            self.admit(now, request, Some(Reason::GroupLost), actions);
-        }
-        if self.settings.dispatch == Dispatch::LateBinding {
-            self.refuse_orphans(actions);
-        }
-    }
-
-    /// Late binding: refuses what waits for a model that no living group holds any more.
-    fn refuse_orphans(&mut self, actions: &mut Vec<Action>) {
-        for index in 0..self.central.len() {
-            let holders = self.times.holders(ModelId::from_index(index));
-            if !holders.iter().any(|&group| self.groups[group.index()].alive) {
-                self.waiting -= self.central[index].len();
-                actions
-                    .extend(self.central[index].drain().map(|request| Action::Reject(request.id, Reason::GroupLost)));
-            }
-        }
-    }
-
-    fn restored(&mut self, now: Time, group: GroupId, actions: &mut Vec<Action>) {
-        if let Some(state) = self.groups.get_mut(group.index()).filter(|state| !state.alive) {
-            state.restore(now);
-            self.launch_next(now, group, actions);
-        }
-    }
-
     fn cancelled(&mut self, now: Time, id: RequestId, actions: &mut Vec<Action>) {
         let groups = (0..self.groups.len()).map(|index| Place::At(GroupId::from_index(index)));
         let models = (0..self.central.len()).map(|index| Place::Central(ModelId::from_index(index)));
@@ -495,6 +493,9 @@ impl<D: Discipline> Machine<D> {
                 continue;
             }
             self.leave(place, position);
+            if let Place::At(group) = place {
+                self.after_drift(now, group, OnTime::No);
+            }
             let late = request.deadline + Span::from_nanos(1);
             actions.push(Action::Reject(request.id, Reason::TooLate { predicted: late }));
         }
@@ -504,14 +505,23 @@ impl<D: Discipline> Machine<D> {
 impl<D: Discipline> Scheduler for Machine<D> {
     #[inline]
     fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
+        let before = actions.len();
         match event {
-            Event::Arrived(request) => self.admit(now, request, None, actions),
+            Event::Arrived(request) => self.admit(now, request, Origin::Arrival, actions),
             Event::StageFreed(group) => self.stage_freed(now, group, actions),
             Event::Finished { group, batch, busy } => self.finished(now, group, batch, busy, actions),
             Event::Cancelled(id) => self.cancelled(now, id, actions),
-            Event::GroupLost(group) => self.lost(now, group, actions),
+            Event::Split { group, batch } => self.split(now, group, batch, actions),
+            Event::GroupLost(loss) => self.lost(now, loss, actions),
             Event::GroupRestored(group) => self.restored(now, group, actions),
             Event::Woke => self.woke(now, actions),
+        }
+        if !self.apart.is_empty() {
+            for action in &actions[before..] {
+                if let Action::Complete(id) | Action::Reject(id, _) = action {
+                    self.apart.remove(id);
+                }
+            }
         }
     }
 

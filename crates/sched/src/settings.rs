@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_waiting: usize,
     /// Whether measured times correct the profile.
     pub feedback: Feedback,
+    /// How many groups a request may take down and still be run again, on any group. Beyond that it is refused, unless
+    /// it ran in company: then it runs once more, alone and only on the group that was lost.
+    pub retries_after_loss: u32,
 }
 
 impl Default for Settings {
@@ -32,6 +35,7 @@ impl Default for Settings {
             fixed_overhead: Span::ZERO,
             max_waiting: usize::MAX,
             feedback: Feedback::Off,
+            retries_after_loss: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use statmux_core::{
 };
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
-    Action, Admission, AnyDiscipline, Batch, Dispatch, Event, Feedback, Machine, Reason, Scheduler, Settings,
+    Action, Admission, AnyDiscipline, Batch, Dispatch, Event, Feedback, Loss, Machine, Reason, Scheduler, Settings,
     StageTimes,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,12 +42,32 @@ fn times(max_batch: u32) -> StageTimes {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Arrive { model: u32, slo_ms: u64 },
-    FreeStage { group: u32 },
-    Finish { nth: usize, stale: bool },
-    Cancel { request: u64 },
-    Lose { group: u32 },
-    Restore { group: u32 },
+    Arrive {
+        model: u32,
+        slo_ms: u64,
+    },
+    FreeStage {
+        group: u32,
+    },
+    Finish {
+        nth: usize,
+        stale: bool,
+    },
+    Cancel {
+        request: u64,
+    },
+    /// `culprit` counts the batches on the group; beyond them, it died by itself.
+    Lose {
+        group: u32,
+        culprit: usize,
+        returns: bool,
+    },
+    Split {
+        nth: usize,
+    },
+    Restore {
+        group: u32,
+    },
     Wake,
 }
 
@@ -58,7 +78,9 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
         4 => (0_u32..3).prop_map(|group| Step::FreeStage { group }),
         6 => (0_usize..8, proptest::bool::weighted(0.1)).prop_map(|(nth, stale)| Step::Finish { nth, stale }),
         1 => (0_u64..60).prop_map(|request| Step::Cancel { request }),
-        1 => (0_u32..3).prop_map(|group| Step::Lose { group }),
+        1 => (0_u32..3, 0_usize..3, proptest::bool::ANY)
+            .prop_map(|(group, culprit, returns)| Step::Lose { group, culprit, returns }),
+        1 => (0_usize..8).prop_map(|nth| Step::Split { nth }),
         2 => (0_u32..3).prop_map(|group| Step::Restore { group }),
         1 => Just(Step::Wake),
     ];
@@ -73,15 +95,19 @@ fn settings() -> impl Strategy<Value = Settings> {
         1_u32..5,
         prop_oneof![Just(usize::MAX), 0_usize..6],
         proptest::bool::ANY,
+        0_u32..3,
     )
-        .prop_map(|(dispatch, admission, discipline, max_batch, max_waiting, learns)| Settings {
-            dispatch,
-            admission,
-            discipline,
-            max_batch,
-            max_waiting,
-            fixed_overhead: Span::from_millis(1),
-            feedback: if learns { Feedback::Ewma { weight: 0.3 } } else { Feedback::Off },
+        .prop_map(|(dispatch, admission, discipline, max_batch, max_waiting, learns, retries_after_loss)| {
+            Settings {
+                dispatch,
+                admission,
+                discipline,
+                max_batch,
+                max_waiting,
+                fixed_overhead: Span::from_millis(1),
+                feedback: if learns { Feedback::Ewma { weight: 0.3 } } else { Feedback::Off },
+                retries_after_loss,
+            }
         })
 }
 
@@ -102,11 +128,14 @@ struct Driver<S> {
     ended: BTreeSet<RequestId>,
     flights: Vec<Flight>,
     alive: [bool; 3],
+    /// Requests that were in a batch that failed, and the groups that each was on as they were lost.
+    apart: BTreeMap<RequestId, Vec<GroupId>>,
 }
 
 impl<S: Scheduler> Driver<S> {
     fn event(&mut self, event: Event) {
         let mut actions = Vec::new();
+        let waited = (self.waiting)(&self.machine);
         self.machine.handle(self.now, event, &mut actions);
         for action in actions {
             match action {
@@ -118,7 +147,11 @@ impl<S: Scheduler> Driver<S> {
                 }
             }
         }
-        assert!((self.waiting)(&self.machine) <= self.settings.max_waiting, "more wait than allowed");
+        // Who was admitted once waits again whatever the limit.
+        let waiting = (self.waiting)(&self.machine);
+        if matches!(event, Event::Arrived(_)) {
+            assert!(waiting <= self.settings.max_waiting.max(waited), "more wait than allowed");
+        }
         if let Some(at) = self.machine.next_wakeup() {
             assert!(self.settings.admission == Admission::Deadline && at < Time::NEVER);
         }
@@ -132,6 +165,13 @@ impl<S: Scheduler> Driver<S> {
         assert!(matches!(members.len(), 1 | 2 | 4) && members.len() <= self.settings.max_batch as usize);
         for id in members {
             assert!(!self.ended.contains(id), "{id} runs after its end");
+            if let Some(lost) = self.apart.get(id) {
+                assert_eq!(members.len(), 1, "{id} runs in company again");
+                if lost.len() > self.settings.retries_after_loss as usize {
+                    assert!(lost.contains(&group), "{id} puts another group at risk");
+                    assert!(lost.len() <= self.settings.retries_after_loss as usize + 1, "{id} runs after all");
+                }
+            }
             let overhead = self.settings.fixed_overhead;
             if self.settings.admission == Admission::Deadline {
                 assert!(batch.predicted + overhead <= self.deadlines[id], "{id} is launched to be late");
@@ -147,7 +187,11 @@ impl<S: Scheduler> Driver<S> {
                 assert_eq!(self.settings.admission, Admission::Deadline);
                 assert!(predicted > self.deadlines[&id], "refused at {predicted:?} though in time");
             }
-            Reason::GroupLost => assert!(matches!(event, Event::GroupLost(_))),
+            Reason::GroupLost => assert!(matches!(event, Event::GroupLost(_) | Event::GroupRestored(_))),
+            Reason::CostGroup => {
+                assert!(matches!(event, Event::GroupLost(_)));
+                assert!(self.apart[&id].len() > self.settings.retries_after_loss as usize);
+            }
             Reason::Cancelled => assert_eq!(event, Event::Cancelled(id)),
         }
     }
@@ -198,10 +242,26 @@ impl<S: Scheduler> Driver<S> {
                 self.event(Event::Cancelled(id));
                 assert!(runs || !self.deadlines.contains_key(&id) || self.ended.contains(&id), "{id} waits on");
             }
-            Step::Lose { group } => {
+            Step::Lose { group, culprit, returns } => {
                 self.alive[group as usize] = false;
-                self.flights.retain(|flight| flight.batch.group != GroupId(group));
-                self.event(Event::GroupLost(GroupId(group)));
+                let group = GroupId(group);
+                let mut there = self.flights.iter().filter(|flight| flight.batch.group == group);
+                let culprit = there.nth(culprit).map(|flight| flight.batch.clone());
+                for &id in culprit.iter().flat_map(|batch| batch.requests.as_slice()) {
+                    self.apart.entry(id).or_default().push(group);
+                }
+                self.flights.retain(|flight| flight.batch.group != group);
+                let culprit = culprit.map(|batch| batch.id);
+                self.event(Event::GroupLost(Loss { group, culprit, returns }));
+            }
+            Step::Split { nth } => {
+                if nth < self.flights.len() && self.flights[nth].batch.requests.as_slice().len() > 1 {
+                    let Flight { batch, .. } = self.flights.remove(nth);
+                    for &id in batch.requests.as_slice() {
+                        self.apart.entry(id).or_default();
+                    }
+                    self.event(Event::Split { group: batch.group, batch: batch.id });
+                }
             }
             Step::Restore { group } => {
                 self.alive[group as usize] = true;
@@ -243,6 +303,7 @@ fn run<D: statmux_sched::Discipline>(discipline: D, settings: Settings, steps: &
         ended: BTreeSet::new(),
         flights: Vec::new(),
         alive: [true; 3],
+        apart: BTreeMap::new(),
     };
     for &(millis, step) in steps {
         driver.now += Span::from_millis(millis);

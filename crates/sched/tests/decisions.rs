@@ -6,7 +6,7 @@ use statmux_core::{
 };
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
-    Action, Admission, AnyDiscipline, Dispatch, Event, Feedback, Machine, Reason, Scheduler, Settings, StageTimes,
+    Action, Admission, AnyDiscipline, Dispatch, Event, Feedback, Loss, Machine, Reason, Scheduler, Settings, StageTimes,
 };
 use std::sync::Arc;
 
@@ -72,11 +72,15 @@ enum Tell {
     FinishAfter(usize, u64),
     Cancel(u64),
     Lose(u32),
+    /// A group died of the n-th launch, and is expected back.
+    Kill(u32, usize),
+    /// The n-th launch failed, for one of its members.
+    Split(usize),
     Restore(u32),
     Wake,
 }
 
-use Tell::{Arrive, Cancel, Finish, FinishAfter, Lose, Restore, Wake};
+use Tell::{Arrive, Cancel, Finish, FinishAfter, Kill, Lose, Restore, Split, Wake};
 
 fn check(settings: Settings, speeds: &[f64], story: &[(u64, Tell, &str)]) {
     let mut machine = machine(settings, speeds);
@@ -93,7 +97,11 @@ fn check(settings: Settings, speeds: &[f64], story: &[(u64, Tell, &str)]) {
             Finish(nth) => finished(&launched[nth], Span::from_millis(10)),
             FinishAfter(nth, busy) => finished(&launched[nth], Span::from_millis(busy)),
             Cancel(id) => Event::Cancelled(RequestId(id)),
-            Lose(group) => Event::GroupLost(GroupId(group)),
+            Lose(group) => Event::GroupLost(Loss::of(GroupId(group))),
+            Kill(group, nth) => {
+                Event::GroupLost(Loss { group: GroupId(group), culprit: Some(launched[nth].id), returns: true })
+            }
+            Split(nth) => Event::Split { group: launched[nth].group, batch: launched[nth].id },
             Restore(group) => Event::GroupRestored(GroupId(group)),
             Wake => Event::Woke,
         };
@@ -287,4 +295,94 @@ fn feedback_changes_what_is_admitted() {
     let settings = Settings { feedback: Feedback::Ewma { weight: 0.6 }, ..Settings::default() };
     // 10 ms x (1 + 0.6 x (20 / 10 - 1)).
     check(settings, &[1.0], &story("reject r1 (at 46 ms)"));
+}
+
+#[test]
+fn what_cost_a_group_alone_is_refused_and_all_else_runs() {
+    let story = [
+        (0, Arrive(0, 0), "launch r0 on g0"),
+        (0, Arrive(0, 0), "launch r1 on g1"),
+        (1, Arrive(0, 0), ""),
+        (2, Kill(0, 0), "reject r0 (CostGroup)"),
+        (10, Finish(1), "complete r1, launch r2 on g1"),
+        (20, Finish(2), "complete r2"),
+        (30, Restore(0), ""),
+    ];
+    check(with(Dispatch::ShortestQueue), &[1.0, 1.0], &story);
+    // Where no other group is up, the innocent wait for this one, unless that stays away.
+    let alone = [
+        (0, Arrive(0, 0), "launch r0 on g0"),
+        (1, Arrive(0, 50), ""),
+        (1, Arrive(0, 8), "reject r2 (at 30 ms)"),
+        (1, Arrive(0, 45), ""),
+        (2, Kill(0, 0), "reject r0 (CostGroup)"),
+        (3, Arrive(0, 0), "reject r4 (NoReplica)"),
+        // r1 would end at 51 at the latest, r3 at 46.
+        (37, Wake, "reject r3 (at 46.000001 ms)"),
+        (38, Restore(0), "launch r1 on g0"),
+        (48, Finish(1), "complete r1"),
+        (49, Arrive(0, 0), "launch r5 on g0"),
+        (50, Arrive(0, 0), ""),
+        (51, Kill(0, 2), "reject r5 (CostGroup)"),
+        (52, Lose(0), "reject r6 (GroupLost)"),
+    ];
+    check(with(Dispatch::EarliestFinish), &[1.0], &alone);
+    check(with(Dispatch::LateBinding), &[1.0], &alone);
+}
+
+#[test]
+fn what_cost_a_group_in_company_runs_once_more_alone_and_only_there() {
+    let check = |retries_after_loss, rest: [(u64, Tell, &'static str); 7]| {
+        let start = [
+            (0, Arrive(0, 0), "launch r0 on g0"),
+            (0, Arrive(0, 0), "launch r1 on g1"),
+            (1, Arrive(0, 0), ""),
+            (1, Arrive(0, 0), ""),
+            (10, Finish(0), "complete r0, launch r2+r3 on g0"),
+        ];
+        let story: Vec<_> = start.into_iter().chain(rest).collect();
+        let settings = Settings { max_batch: 2, retries_after_loss, ..with(Dispatch::LateBinding) };
+        check(settings, &[1.0, 1.0], &story);
+    };
+    let confined = [
+        (11, Kill(0, 2), ""),
+        (12, Finish(1), "complete r1"),
+        (13, Restore(0), "launch r2 on g0"),
+        (23, Finish(3), "complete r2, launch r3 on g0"),
+        (24, Kill(0, 4), "reject r3 (CostGroup)"),
+        (25, Restore(0), ""),
+        (26, Arrive(0, 0), "launch r4 on g0"),
+    ];
+    check(0, confined);
+    // With a retry allowed, any group may take them, one by one.
+    let retried = [
+        (11, Kill(0, 2), ""),
+        (12, Finish(1), "complete r1, launch r2 on g1"),
+        (22, Finish(3), "complete r2, launch r3 on g1"),
+        (23, Kill(1, 4), "reject r3 (CostGroup)"),
+        (24, Restore(0), ""),
+        (25, Lose(1), ""),
+        (26, Arrive(0, 0), "launch r4 on g0"),
+    ];
+    check(1, retried);
+}
+
+#[test]
+fn a_batch_that_is_split_runs_one_by_one() {
+    let settings = Settings { max_batch: 2, ..Settings::default() };
+    let story = [
+        (0, Arrive(0, 0), "launch r0 on g0"),
+        (1, Arrive(0, 0), ""),
+        (1, Arrive(0, 42), ""),
+        (1, Arrive(0, 0), ""),
+        (1, Arrive(0, 0), ""),
+        (10, Finish(0), "complete r0, launch r1+r2 on g0"),
+        // Its members stand where they stood; who waited behind them runs in company.
+        (20, Split(1), "launch r1 on g0"),
+        (30, Finish(2), "complete r1, launch r2 on g0"),
+        (30, Split(2), ""),
+        (40, Finish(3), "complete r2, launch r3+r4 on g0"),
+        (41, Split(0), ""),
+    ];
+    check(settings, &[1.0], &story);
 }

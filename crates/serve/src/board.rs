@@ -1,9 +1,10 @@
 //! What the server shows of itself: counters that its threads write and `/metrics` reads.
 
 use statmux_core::backend::BackendError;
-use statmux_core::{Bytes, GroupId, Span, Time};
+use statmux_core::{BatchId, Bytes, GroupId, Span, Time};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 /// The state of all groups and stages.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct StageBoard {
     pub utilisation_ppm: AtomicU64,
     /// When what it does now counts as hung, in nanoseconds of the server's clock; `u64::MAX` while it waits.
     pub(crate) hung_at: AtomicU64,
+    /// The batch that it runs, or ran last; `u64::MAX` for none.
+    batch: AtomicU64,
 }
 
 impl Board {
@@ -98,6 +101,7 @@ impl StageBoard {
             memory: AtomicU64::new(0),
             utilisation_ppm: AtomicU64::new(0),
             hung_at: AtomicU64::new(u64::MAX),
+            batch: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -106,8 +110,10 @@ impl StageBoard {
         self.memory.store(memory.get(), Relaxed);
     }
 
-    pub(crate) fn begin(&self, hung_at: Time) {
-        self.hung_at.store(hung_at.nanos(), Relaxed);
+    /// It begins to work, on `batch` if on any, and has hung if it is not through at `hung_at`.
+    pub(crate) fn begin(&self, batch: Option<BatchId>, hung_at: Time) {
+        self.batch.store(batch.map_or(u64::MAX, |batch| batch.0), Release);
+        self.hung_at.store(hung_at.nanos(), Release);
     }
 
     pub(crate) fn end(&self, busy: Span, memory: Bytes) {
@@ -116,8 +122,12 @@ impl StageBoard {
         self.laps.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn is_hung(&self, now: Time) -> bool {
-        self.hung_at.load(Relaxed) < now.nanos()
+    /// Whether it has hung, and on which batch.
+    pub(crate) fn hung(&self, now: Time) -> Option<Option<BatchId>> {
+        // In this order: what is read first is then not of a later batch.
+        let batch = self.batch.load(Acquire);
+        let is_hung = self.hung_at.load(Acquire) < now.nanos();
+        is_hung.then(|| (batch != u64::MAX).then_some(BatchId(batch)))
     }
 }
 

@@ -5,15 +5,17 @@ use crate::clock::{Clock, sharpen_timers};
 use crate::driver::drive;
 use crate::event_log::Line;
 use crate::gateway::{Check, Gateway, ServedModel};
+use crate::group::patience::Yardstick;
 use crate::group::supervisor::{Notice, Supervision, Supervisor};
 use crate::ledger::{Ledger, Message};
+use crate::request::Cause;
 use crate::statistics::Statistics;
 use statmux_core::backend::{Backend, BackendError};
 use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
-use statmux_sched::{AnyDiscipline, EventLog, Machine, Scheduler, Settings, StageTimes, TimesError};
+use statmux_sched::{AnyDiscipline, EventLog, Loss, Machine, Scheduler, Settings, StageTimes, TimesError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -78,6 +80,9 @@ pub enum StartError {
     /// The placement names a configuration without a profile.
     #[error(transparent)]
     Times(#[from] TimesError),
+    /// The placement loads nothing.
+    #[error("the placement holds no model: nothing could be served")]
+    Empty,
     /// The backend does not know a model.
     #[error("the backend cannot serve {model}")]
     Model {
@@ -131,6 +136,9 @@ impl Engine {
         let Deployment { cluster, models, placement } = deployment;
         let max_batch = settings.scheduler.max_batch;
         placement.check(&cluster, &models, max_batch)?;
+        if holds_nothing(&placement) {
+            return Err(StartError::Empty);
+        }
         let times = Arc::new(StageTimes::new(&placement, &cluster, &models, settings.stage_penalty, max_batch)?);
         let served = served_models(&*backend, &models, &placement, &times)?;
         let clock = Clock::start();
@@ -151,8 +159,8 @@ impl Engine {
         let scheduler = scheduler(settings.scheduler, (*times).clone());
         // Groups are down until their weights are loaded.
         for group in 0..placement.groups.len() {
-            let message = Message::Lost { group: GroupId::from_index(group) };
-            driver.send(message).expect("the inbox is open, and larger than the number of groups");
+            let loss = Loss { returns: true, ..Loss::of(GroupId::from_index(group)) };
+            driver.send(Message::Lost(loss)).expect("the inbox is open, and larger than the number of groups");
         }
         let driver_thread = spawn("driver", move || {
             sharpen_timers();
@@ -171,10 +179,13 @@ impl Engine {
             }
             log
         })?;
+        let yardsticks =
+            served.iter().zip(&models).map(|(served, spec)| Yardstick::new(&served.card, spec.profile.tokens()));
         let supervisor = Supervisor {
             backend: Arc::clone(&backend),
             placement: placement.groups.clone(),
             times,
+            yardsticks: yardsticks.collect(),
             board: Arc::clone(&board),
             driver: driver.clone(),
             own: notices.clone(),
@@ -194,8 +205,7 @@ impl Engine {
             statistics,
             inside,
             concurrency: settings.concurrency,
-            draining: AtomicBool::new(false),
-            replacing: AtomicBool::new(false),
+            doors: Arc::default(),
             next_id: AtomicU64::new(0),
         };
         let engine = Self { gateway: Arc::new(gateway), driver, supervisor: notices, driver_thread, supervisor_thread };
@@ -213,15 +223,21 @@ impl Engine {
         &self.gateway
     }
 
-    /// Stops the groups and the driver, and returns the record of events (empty unless kept in
-    /// memory). Whatever is
-    /// still inside is refused: drain first.
+    /// Stops the driver and the groups, and returns the record of events (empty unless kept in memory). Nothing more
+    /// is launched; whatever is still inside is refused as [`Cause::Draining`]: drain first.
     pub fn stop(self) -> EventLog {
         self.gateway.drain();
+        self.stop_because(Cause::Draining)
+    }
+
+    /// Stops the driver and the groups; what is still inside is refused with `cause`.
+    pub(crate) fn stop_because(self, cause: Cause) -> EventLog {
+        // The driver first: what is inside is answered at once, even where a stage hangs.
+        let _ = self.driver.send(Message::Stop(cause));
+        let log = self.driver_thread.join().expect("the driver does not panic");
         let _ = self.supervisor.send(Notice::Stop);
         self.supervisor_thread.join().expect("the supervisor does not panic");
-        let _ = self.driver.send(Message::Stop);
-        self.driver_thread.join().expect("the driver does not panic")
+        log
     }
 
     fn wait_until_settled(&self) -> Result<(), StartError> {
@@ -229,12 +245,17 @@ impl Engine {
         while groups.iter().any(|group| !group.up.load(Relaxed) && !group.taken_out.load(Relaxed)) {
             thread::sleep(Duration::from_millis(1));
         }
-        if groups.is_empty() || groups.iter().any(|group| group.up.load(Relaxed)) {
+        if groups.iter().any(|group| group.up.load(Relaxed)) {
             return Ok(());
         }
         let failures = groups.iter().filter_map(|g| g.last_failure.lock().expect("never poisoned").clone());
         Err(StartError::NoGroup { reason: failures.last().unwrap_or_default() })
     }
+}
+
+/// Whether `placement` loads no model anywhere: a server of it could answer nothing.
+pub fn holds_nothing(placement: &Placement) -> bool {
+    placement.groups.iter().all(|group| group.models.is_empty())
 }
 
 fn spawn<T: Send + 'static>(

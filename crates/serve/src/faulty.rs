@@ -1,4 +1,4 @@
-//! A backend that breaks on purpose, by seed: for tests of everything around it.
+//! A backend that breaks on purpose, by seed or by request: for tests of everything around it.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -47,11 +47,32 @@ impl Default for FaultRates {
     }
 }
 
+/// What a request does to the stage that runs it, wherever that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Harm {
+    /// The stage panics.
+    Panic,
+    /// It reports that it is lost.
+    Lost,
+    /// It does not come back for so long.
+    Hang(Duration),
+    /// There is no memory for the batch.
+    Memory,
+    /// There is no memory for the batch unless the request is alone.
+    MemoryInCompany,
+    /// The request turns out to be wrong.
+    Refused,
+    /// The batch takes so much longer for each of its longest text's tokens.
+    Slow(Duration),
+}
+
 /// Wraps a backend and breaks it.
 #[derive(Debug)]
 pub struct Faulty<B> {
     inner: B,
     rates: FaultRates,
+    /// What requests do that begin with the token.
+    harms: Vec<(u32, Harm)>,
     seed: Seed,
     opened: AtomicU64,
     faults: Arc<AtomicU64>,
@@ -60,7 +81,13 @@ pub struct Faulty<B> {
 impl<B> Faulty<B> {
     /// `inner`, broken at the given rates. The n-th stage to be opened draws from the n-th stream of `seed`.
     pub fn new(inner: B, rates: FaultRates, seed: Seed) -> Self {
-        Self { inner, rates, seed, opened: AtomicU64::new(0), faults: Arc::default() }
+        Self { inner, rates, harms: Vec::new(), seed, opened: AtomicU64::new(0), faults: Arc::default() }
+    }
+
+    /// The same, where requests that begin with `token` do harm, always on the same stage.
+    pub fn poisoned(mut self, token: u32, harm: Harm) -> Self {
+        self.harms.push((token, harm));
+        self
     }
 
     /// How many faults there were.
@@ -69,17 +96,28 @@ impl<B> Faulty<B> {
     }
 }
 
+/// A batch and the harm that is in it.
+#[derive(Debug)]
+pub struct FaultyFlow<F> {
+    inner: F,
+    harms: Vec<Harm>,
+    size: usize,
+    /// Of its longest text.
+    tokens: usize,
+}
+
 /// A stage that breaks.
 #[derive(Debug)]
 pub struct FaultyStage<S> {
     inner: S,
+    plan: StagePlan,
     rates: FaultRates,
     chance: ChaCha8Rng,
     faults: Arc<AtomicU64>,
 }
 
 impl<B: Backend> Backend for Faulty<B> {
-    type Flow = B::Flow;
+    type Flow = FaultyFlow<B::Flow>;
     type Stage = FaultyStage<B::Stage>;
 
     fn open(&self, plan: &StagePlan) -> Result<Self::Stage, BackendError> {
@@ -89,11 +127,14 @@ impl<B: Backend> Backend for Faulty<B> {
             return Err(BackendError::StageLost { reason: "injected: did not open".to_owned() });
         }
         let inner = self.inner.open(plan)?;
-        Ok(FaultyStage { inner, rates: self.rates, chance, faults: Arc::clone(&self.faults) })
+        Ok(FaultyStage { inner, plan: plan.clone(), rates: self.rates, chance, faults: Arc::clone(&self.faults) })
     }
 
-    fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<B::Flow, BackendError> {
-        self.inner.start(model, inputs)
+    fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<Self::Flow, BackendError> {
+        let of = |input: &Input| self.harms.iter().find(|(token, _)| tokens(input).first() == Some(token));
+        let harms = inputs.iter().filter_map(of).map(|&(_, harm)| harm).collect();
+        let (size, tokens) = (inputs.len(), inputs.iter().map(|input| tokens(input).len()).max().unwrap_or(0));
+        Ok(FaultyFlow { inner: self.inner.start(model, inputs)?, harms, size, tokens })
     }
 
     fn card(&self, model: ModelId) -> Result<ModelCard, BackendError> {
@@ -105,10 +146,50 @@ impl<B: Backend> Backend for Faulty<B> {
     }
 }
 
-impl<S: Stage> Stage for FaultyStage<S> {
-    type Flow = S::Flow;
+fn tokens(input: &Input) -> &[u32] {
+    match input {
+        Input::Embed { tokens } | Input::MaskedLogits { tokens, .. } => tokens,
+        Input::Generate(ask) => &ask.tokens,
+    }
+}
 
-    fn run(&mut self, flow: S::Flow) -> Result<Step<S::Flow>, BackendError> {
+impl<S> FaultyStage<S> {
+    /// Does the harm that is in `flow`, if this is the stage for it.
+    fn suffer<F>(&self, flow: &FaultyFlow<F>) -> Result<(), BackendError> {
+        if flow.tokens % self.plan.config.pp as usize != self.plan.stage as usize {
+            return Ok(());
+        }
+        for &harm in &flow.harms {
+            if !matches!(harm, Harm::Slow(_)) {
+                self.faults.fetch_add(1, Relaxed);
+            }
+            match harm {
+                Harm::Panic => panic!("poisoned: panic"),
+                Harm::Lost => return Err(BackendError::StageLost { reason: "poisoned: lost".to_owned() }),
+                Harm::Hang(lasts) => std::thread::sleep(lasts),
+                Harm::MemoryInCompany if flow.size == 1 => {}
+                Harm::Memory | Harm::MemoryInCompany => {
+                    return Err(BackendError::OutOfMemory {
+                        device: self.plan.devices[0],
+                        what: "poison".to_owned(),
+                        needed: Bytes::new(2),
+                        used: Bytes::new(1),
+                        budget: Bytes::new(2),
+                    });
+                }
+                Harm::Refused => return Err(BackendError::BadInput { reason: "poisoned: refused".to_owned() }),
+                Harm::Slow(by) => std::thread::sleep(by * flow.tokens as u32),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: Stage> Stage for FaultyStage<S> {
+    type Flow = FaultyFlow<S::Flow>;
+
+    fn run(&mut self, flow: Self::Flow) -> Result<Step<Self::Flow>, BackendError> {
+        self.suffer(&flow)?;
         let FaultRates { panic, lost, hang, fail, slow, hang_lasts, slow_by, at_most, .. } = self.rates;
         let mut draw = self.chance.random::<f64>();
         let mut happens = |rate: f64| {
@@ -131,7 +212,13 @@ impl<S: Stage> Stage for FaultyStage<S> {
         if happens(slow) {
             std::thread::sleep(slow_by);
         }
-        self.inner.run(flow)
+        let FaultyFlow { inner, harms, size, tokens } = flow;
+        let wrap = |inner| FaultyFlow { inner, harms, size, tokens };
+        Ok(match self.inner.run(inner)? {
+            Step::Next(inner) => Step::Next(wrap(inner)),
+            Step::Again { flow, tokens } => Step::Again { flow: wrap(flow), tokens },
+            Step::Done(outputs) => Step::Done(outputs),
+        })
     }
 
     fn memory(&self) -> Bytes {

@@ -64,10 +64,28 @@ pub struct Gateway {
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) inside: Arc<AtomicUsize>,
     pub(crate) concurrency: usize,
-    pub(crate) draining: AtomicBool,
-    /// Whether another gateway is about to take the place of this one.
-    pub(crate) replacing: AtomicBool,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) next_id: AtomicU64,
+}
+
+/// Whether requests are taken in.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    /// The server is about to stop, or was told to drain.
+    draining: AtomicBool,
+    /// Another gateway is about to take the place of this one.
+    replacing: AtomicBool,
+    /// The engine has stopped, and no other took its place.
+    closed: AtomicBool,
+}
+
+impl Doors {
+    /// Why nothing is taken in, if that is so.
+    fn shut(&self) -> Option<Cause> {
+        let causes =
+            [(&self.draining, Cause::Draining), (&self.closed, Cause::NoReplica), (&self.replacing, Cause::Replacing)];
+        causes.into_iter().find_map(|(holds, cause)| holds.load(Relaxed).then_some(cause))
+    }
 }
 
 /// A request that was taken in. Dropping it unanswered cancels the request, if it has not started.
@@ -77,6 +95,7 @@ pub struct Pending {
     /// Tokens as they come, if asked for.
     pub tokens: Option<mpsc::UnboundedReceiver<u32>>,
     cancel: Cancel,
+    doors: Arc<Doors>,
 }
 
 /// Tells the driver that nobody waits any more.
@@ -101,8 +120,8 @@ impl Pending {
     pub async fn answer(&mut self) -> Result<Answer, Refusal> {
         let answer = (&mut self.answer).await;
         self.cancel.answered = true;
-        // The driver is gone only when the server stops.
-        answer.unwrap_or_else(|_| Err(Refusal::new(Cause::Draining)))
+        // The driver answers all that is inside before it goes, but for what comes in just then.
+        answer.unwrap_or_else(|_| Err(Refusal::new(self.doors.shut().unwrap_or(Cause::Draining))))
     }
 
     /// The next token, or the answer when there are no more. Only for requests that stream.
@@ -144,11 +163,8 @@ impl Gateway {
             }
             Err(Refusal::new(cause))
         };
-        if self.draining.load(Relaxed) {
-            return refuse(Cause::Draining);
-        }
-        if self.replacing.load(Relaxed) {
-            return refuse(Cause::Replacing);
+        if let Some(cause) = self.doors.shut() {
+            return refuse(cause);
         }
         if let Err(error) = (self.check)(model, input.clone()) {
             return refuse(Cause::Backend(Arc::new(error)));
@@ -165,10 +181,11 @@ impl Gateway {
         let reply = Reply { answer: sender, tokens: token_sender, trail: trail.clone() };
         if self.driver.try_send(Message::Submit(Submission { id, model, input, arrived, deadline, reply })).is_err() {
             self.inside.fetch_sub(1, Relaxed);
-            return refuse(Cause::Overloaded);
+            // The driver is busy, or gone since.
+            return refuse(self.doors.shut().unwrap_or(Cause::Overloaded));
         }
         let cancel = Cancel { id, driver: self.driver.clone(), answered: false };
-        Ok(Pending { answer, tokens, cancel })
+        Ok(Pending { answer, tokens, cancel, doors: Arc::clone(&self.doors) })
     }
 
     /// The model called `name`.
@@ -206,26 +223,37 @@ impl Gateway {
         self.inside.load(Relaxed)
     }
 
-    /// Whether some group holds `model` and is up.
+    /// Whether some group holds `model` and is up, and requests are taken in.
     pub fn is_ready(&self, model: &ServedModel) -> bool {
-        model.holders.iter().any(|&group| self.board.group(group).up.load(Relaxed))
+        self.doors.shut().is_none() && model.holders.iter().any(|&group| self.board.group(group).up.load(Relaxed))
     }
 
     /// Takes in nothing more; what is inside runs to its end.
     pub fn drain(&self) {
-        if !self.draining.swap(true, Relaxed) {
+        if !self.doors.draining.swap(true, Relaxed) {
             tracing::info!(inside = self.inside(), "draining");
         }
     }
 
     /// Takes in nothing more, because another gateway will.
     pub(crate) fn give_way(&self) {
-        self.replacing.store(true, Relaxed);
+        self.doors.replacing.store(true, Relaxed);
+        self.doors.closed.store(false, Relaxed);
     }
 
-    /// Whether nothing more is taken in.
+    /// Takes in nothing more: its engine has stopped, and nothing takes its place until another placement is asked for.
+    pub(crate) fn close(&self) {
+        self.doors.closed.store(true, Relaxed);
+    }
+
+    /// Whether nothing more is taken in, because the server is about to stop or was told to drain.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed) || self.replacing.load(Relaxed)
+        self.doors.draining.load(Relaxed)
+    }
+
+    /// Whether nothing more is taken in, because another placement is about to be served.
+    pub fn is_replacing(&self) -> bool {
+        self.doors.replacing.load(Relaxed) && !self.doors.closed.load(Relaxed)
     }
 }
 

@@ -8,9 +8,9 @@ use crate::driver::{Meaning, World};
 use crate::group::{Entry, Job};
 use crate::request::{Answer, Cause, Course, Refusal, Reply, Submission};
 use crate::statistics::{Statistics, Tokens};
-use statmux_core::backend::{BackendError, Input, Output};
+use statmux_core::backend::{BackendError, Fault, Input, Output};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
-use statmux_sched::{Action, Batch, Event, Members, Reason, StageTimes};
+use statmux_sched::{Action, Batch, Event, Loss, Members, Reason, StageTimes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -28,12 +28,12 @@ pub(crate) enum Message {
     Tokens { group: GroupId, epoch: u64, batch: BatchId, tokens: Vec<Option<u32>> },
     /// From a stage: a batch is over.
     Finished(Finished),
-    /// From the supervisor: a run of a group is over.
-    Lost { group: GroupId },
+    /// From the supervisor: a run of a group is over, or its group will not come back after all.
+    Lost(Loss),
     /// From the supervisor: a group can take work.
     Restored { group: GroupId, epoch: u64, entry: Entry },
-    /// From the owner.
-    Stop,
+    /// From the owner: whatever is inside is refused for this reason, and nothing more is launched.
+    Stop(Cause),
 }
 
 /// The end of a batch.
@@ -187,6 +187,14 @@ impl Ledger {
         }
         self.board.group(group).running.fetch_sub(1, Relaxed);
         let members = running.requests.as_slice();
+        if members.len() > 1
+            && let Err(error) = &outputs
+            && matches!(error.fault(), Fault::Request | Fault::Capacity)
+        {
+            // One of them is to blame, or there is no memory for all at once.
+            tracing::debug!(group = group.0, batch = batch.0, %error, "a batch is split");
+            return Meaning::Event(Event::Split { group, batch });
+        }
         let size = members.len() as u64;
         let results: Vec<_> = match outputs {
             Ok(outputs) => {
@@ -219,11 +227,11 @@ impl Ledger {
         Meaning::Event(Event::Finished { group, batch, busy })
     }
 
-    fn lost(&mut self, group: GroupId) -> Meaning {
-        let pipeline = &mut self.groups[group.index()];
+    fn lost(&mut self, loss: Loss) -> Meaning {
+        let pipeline = &mut self.groups[loss.group.index()];
         *pipeline = Pipeline { epoch: pipeline.epoch, ..Pipeline::default() };
-        self.board.group(group).running.store(0, Relaxed);
-        Meaning::Event(Event::GroupLost(group))
+        self.board.group(loss.group).running.store(0, Relaxed);
+        Meaning::Event(Event::GroupLost(loss))
     }
 
     fn restored(&mut self, group: GroupId, epoch: u64, entry: Entry) -> Meaning {
@@ -295,6 +303,19 @@ impl Ledger {
         let _ = open.reply.answer.send(Err(refusal));
     }
 
+    /// Refuses all that is inside.
+    fn stop(&mut self, cause: &Cause) -> Meaning {
+        for (_, open) in std::mem::take(&mut self.open) {
+            self.inside.fetch_sub(1, Relaxed);
+            if !open.launched {
+                self.board.waiting[open.model.index()].fetch_sub(1, Relaxed);
+            }
+            self.note_refusal(&open, cause);
+            let _ = open.reply.answer.send(Err(Refusal::new(cause.clone())));
+        }
+        Meaning::Stop
+    }
+
     fn note_refusal(&self, open: &Open, cause: &Cause) {
         self.statistics.refused(open.model, cause);
         if let Some(trail) = &open.reply.trail {
@@ -321,9 +342,9 @@ impl World for Ledger {
             Message::Freed { group, epoch, batch } => self.freed(group, epoch, batch),
             Message::Tokens { group, epoch, batch, tokens } => self.tokens(now, group, epoch, batch, &tokens),
             Message::Finished(finished) => self.finished(now, finished),
-            Message::Lost { group } => self.lost(group),
+            Message::Lost(loss) => self.lost(loss),
             Message::Restored { group, epoch, entry } => self.restored(group, epoch, entry),
-            Message::Stop => Meaning::Stop,
+            Message::Stop(cause) => self.stop(&cause),
         }
     }
 

@@ -197,21 +197,24 @@ fn spread(values: &[f64]) -> f64 {
 }
 
 fn profile(settings: &MeasureSettings, found: &[Measurement]) -> Profile {
-    let mut models: BTreeMap<String, BTreeMap<ParallelConfig, ConfigProfile>> = BTreeMap::new();
+    // By name: each is of texts of one length.
+    let mut models: BTreeMap<String, (u32, BTreeMap<ParallelConfig, ConfigProfile>)> = BTreeMap::new();
     for measurement in found {
         let Point { model, batch, tokens, .. } = &measurement.point;
         let name = if settings.lengths.len() > 1 { format!("{model}@{tokens}") } else { model.clone() };
-        let config = models.entry(name).or_default().entry(measurement.point.config()).or_default();
+        let (_, configs) = models.entry(name).or_insert_with(|| (*tokens, BTreeMap::new()));
+        let config = configs.entry(measurement.point.config()).or_default();
         let bytes = |numbers: &[u64]| numbers.iter().copied().map(Bytes::new).collect::<Vec<_>>();
         config.stage_seconds.insert(*batch, measurement.stage_seconds.clone());
         config.stage_weights = bytes(&measurement.stage_weights);
         config.stage_activations.insert(*batch, bytes(&measurement.stage_activations));
     }
     let provenance = provenance(settings, found);
-    let models = models.into_iter().filter_map(|(name, mut configs)| {
+    let models = models.into_iter().filter_map(|(name, (tokens, mut configs))| {
         configs.retain(|_, config| config.stage_seconds.contains_key(&1));
         let measured = !configs.is_empty();
-        measured.then(|| (name.clone(), Arc::new(ModelProfile::new(name, provenance.clone(), configs))))
+        let profile = || ModelProfile::new(name.clone(), provenance.clone(), configs).with_tokens(Some(tokens));
+        measured.then(|| (name.clone(), Arc::new(profile())))
     });
     let models = models.collect();
     Profile { device: settings.device.clone(), provenance, models }

@@ -87,6 +87,9 @@ pub enum Cause {
     /// Its group died, and no other could answer in time.
     #[error("the group that held the request was lost")]
     GroupLost,
+    /// Its group died of it, and it may not run again.
+    #[error("the request took down the group that ran it, and is not run again")]
+    CostGroup,
     /// Whoever asked is gone.
     #[error("the request was cancelled")]
     Cancelled,
@@ -119,6 +122,7 @@ impl Cause {
             Self::QueueFull => "queue_full",
             Self::NoReplica => "no_replica",
             Self::GroupLost => "group_lost",
+            Self::CostGroup => "cost_group",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",
             Self::Replacing => "replacing",
@@ -139,6 +143,7 @@ impl From<Reason> for Cause {
             Reason::QueueFull => Self::QueueFull,
             Reason::NoReplica => Self::NoReplica,
             Reason::GroupLost => Self::GroupLost,
+            Reason::CostGroup => Self::CostGroup,
             Reason::Cancelled => Self::Cancelled,
         }
     }

@@ -6,10 +6,11 @@
 //! **Invariant:** a request is handled by one front from its first byte to its last; the engine behind it stops only
 //! when it has no request inside, or when the drain limit has passed.
 
-use crate::engine::{Engine, EngineSettings, Record, StartError};
+use crate::engine::{Engine, EngineSettings, Record, StartError, holds_nothing};
 use crate::event_log::{Line, LogHeader};
 use crate::gateway::Gateway;
 use crate::http::{Front, HttpSettings, router};
+use crate::request::Cause;
 use crate::statistics::Statistics;
 use axum::Router;
 use statmux_core::files::{FileError, PlacementFile, SchedulingEntry};
@@ -17,7 +18,6 @@ use statmux_core::{Cluster, ModelSpec, Placement, PlacementWindows};
 use statmux_sched::EventLog;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -115,6 +115,10 @@ impl Site {
         }
         let windows = file.resolve(path, cluster, models, scheduler.max_batch)?;
         match <[_; 1]>::try_from(windows.0) {
+            Ok([only]) if holds_nothing(&only.placement) => {
+                let what = "hold no model: nothing could be served";
+                Err(FileError::at_field(path, "windows", what).with_help("drain the server to stop serving"))
+            }
             Ok([only]) => Ok(only.placement),
             Err(several) => {
                 let what = format!("are {}, but a server carries out one placement at a time", several.len());
@@ -128,7 +132,7 @@ impl Site {
         let Ok(mut engine) = self.engine.try_lock() else { return Err(ReplaceError::Busy) };
         let front = self.front();
         let gateway = &front.gateway;
-        if gateway.draining.load(Relaxed) && engine.is_some() {
+        if gateway.is_draining() && engine.is_some() {
             return Err(ReplaceError::Draining);
         }
         if gateway.placement() == placement && engine.is_some() {
@@ -141,7 +145,7 @@ impl Site {
             thread::sleep(Duration::from_millis(1));
         }
         if let Some(former) = engine.take() {
-            former.stop();
+            former.stop_because(Cause::Replacing);
         }
         let (started, result) = match self.start(placement, &gateway.statistics) {
             Ok(started) => (Some(started), Ok(())),
@@ -151,10 +155,17 @@ impl Site {
                 (restored, Err(failed))
             }
         };
-        if let Some(started) = started {
-            let live = Live::new(front.succeeded(Arc::clone(started.gateway())));
-            *self.live.write().expect("nobody panics while holding it") = live;
-            *engine = Some(started);
+        match started {
+            Some(started) => {
+                let live = Live::new(front.succeeded(Arc::clone(started.gateway())));
+                *self.live.write().expect("nobody panics while holding it") = live;
+                if gateway.is_draining() {
+                    // It was told so meanwhile.
+                    started.gateway().drain();
+                }
+                *engine = Some(started);
+            }
+            None => gateway.close(),
         }
         result
     }
@@ -171,7 +182,8 @@ impl Site {
             let names = models.iter().map(|model| model.name.clone()).collect();
             let file = PlacementFile::new(&PlacementWindows::fixed(placement.clone()), models);
             // Whoever receives it may have failed to write; serving goes on.
-            let _ = lines.send(Line::Placed(LogHeader::new(names, file)));
+            let retries = settings.scheduler.retries_after_loss;
+            let _ = lines.send(Line::Placed(LogHeader::new(names, file, retries)));
         }
         start(placement.clone(), Some(former))
     }

@@ -95,7 +95,7 @@ fn the_log_on_disk_replays_to_the_same_actions() {
     let path = folder.path().join("events.jsonl");
     let placement = PlacementFile::new(&PlacementWindows::fixed(deployment.placement.clone()), &deployment.models);
     let names = deployment.models.iter().map(|model| model.name.clone()).collect();
-    let writer = LogWriter::create(&path, &LogHeader::new(names, placement)).expect("the folder is ours");
+    let writer = LogWriter::create(&path, &LogHeader::new(names, placement, 0)).expect("the folder is ours");
     let rates = FaultRates { panic: 0.002, fail: 0.01, ..FaultRates::default() };
     let backend = Faulty::new(sleeper(&deployment, 1), rates, Seed(2));
     let engine = EngineSettings { record: Record::Sent(writer.lines()), ..EngineSettings::default() };
@@ -164,7 +164,7 @@ fn a_group_that_keeps_failing_is_taken_out_and_the_others_serve() {
     let engine = Engine::start(backend, deployment, EngineSettings { supervision, ..EngineSettings::default() });
     let engine = engine.expect("it starts");
     let counts = load(&engine, 1, 5);
-    assert_eq!(counts, BTreeMap::from([("group_lost", 1), ("no_replica", 4)]));
+    assert_eq!(counts, BTreeMap::from([("cost_group", 2), ("no_replica", 3)]));
     assert!(engine.gateway().board().groups.iter().all(|group| group.state() == "taken_out"));
     engine.stop();
 }
@@ -216,7 +216,9 @@ fn a_stream_that_runs_again_elsewhere_repeats_nothing() {
     for seed in 0..6 {
         let rates = FaultRates { lost: 0.2, at_most: 1, ..FaultRates::default() };
         let backend: Faulty<SleepBackend> = Faulty::new(sleeper(&deployment, 1), rates, Seed(seed));
-        let engine = Engine::start(Arc::new(backend), deployment.clone(), EngineSettings::default()).expect("starts");
+        let scheduler = Settings { retries_after_loss: 1, ..Settings::default() };
+        let settings = EngineSettings { scheduler, ..EngineSettings::default() };
+        let engine = Engine::start(Arc::new(backend), deployment.clone(), settings).expect("starts");
         let generate = Generate {
             tokens: vec![10, 11, 12],
             max_new_tokens: 8,

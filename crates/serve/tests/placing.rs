@@ -103,7 +103,7 @@ fn what_is_inside_is_answered_and_what_comes_meanwhile_is_told_to_come_back() {
         thread::yield_now();
     }
     let change = thread::spawn(move || put(at, REPLICAS));
-    while !gateway.is_draining() {
+    while !gateway.is_replacing() {
         thread::yield_now();
     }
     let refused = post(at, "/v1/embeddings", BODY);
@@ -160,7 +160,7 @@ fn the_log_of_changing_placements_replays_to_the_same_actions() {
     let path = folder.path().join("events.jsonl");
     let file = PlacementFile::new(&PlacementWindows::fixed(deployment.placement.clone()), &deployment.models);
     let names = deployment.models.iter().map(|model| model.name.clone()).collect();
-    let writer = LogWriter::create(&path, &LogHeader::new(names, file)).expect("the folder is ours");
+    let writer = LogWriter::create(&path, &LogHeader::new(names, file, 0)).expect("the folder is ours");
     let engine = EngineSettings { record: Record::Sent(writer.lines()), ..EngineSettings::default() };
     let server = server(deployment.clone(), ServerSettings { engine, ..settings() });
     let at = server.address();

@@ -5,7 +5,7 @@ use crate::fault::{Fault, FaultKind};
 use statmux_core::summary::GroupUse;
 use statmux_core::{BatchId, GroupId, Outcome, RequestId, Served, Span, Time, Workload};
 use statmux_sched::rules::walk;
-use statmux_sched::{Action, Batch, Event, Reason, Scheduler, StageTimes};
+use statmux_sched::{Action, Batch, Event, Loss, Reason, Scheduler, StageTimes};
 
 /// One stage of one batch, as it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ impl<'a, 'o> Engine<'a, 'o> {
                 pipeline.epoch += 1;
                 pipeline.clocks.fill(self.now);
                 pipeline.close_runs(self.now, true, &mut self.world.observer);
-                Some(Event::GroupLost(fault.group))
+                Some(Event::GroupLost(Loss::of(fault.group)))
             }
             FaultKind::Lost => {
                 pipeline.losses -= 1;
@@ -243,7 +243,7 @@ impl<'a, 'o> Engine<'a, 'o> {
                 id,
                 Some(match reason {
                     Reason::NoReplica => Outcome::NoReplica,
-                    Reason::GroupLost => Outcome::Failed,
+                    Reason::GroupLost | Reason::CostGroup => Outcome::Failed,
                     Reason::TooLate { .. } | Reason::QueueFull | Reason::Cancelled => Outcome::Rejected,
                 }),
             ),

@@ -69,6 +69,7 @@ impl SimulationTable {
                 fixed_overhead: self.fixed_overhead.map_or(Span::ZERO, |quantity| quantity.0),
                 max_waiting: self.max_waiting.unwrap_or(usize::MAX),
                 feedback,
+                ..Settings::default()
             },
             stage_penalty: self.stage_penalty,
             warmup: self.warmup.map_or(Span::ZERO, |quantity| quantity.0),

@@ -54,6 +54,7 @@ fn one_seed(seed: u64) {
             fixed_overhead: Span::from_millis(rng.random_range(0..3)),
             max_waiting: if rng.random_bool(0.3) { rng.random_range(3..20) } else { usize::MAX },
             feedback: if rng.random_bool(0.5) { Feedback::Ewma { weight: 0.2 } } else { Feedback::Off },
+            ..Settings::default()
         },
         ..SimulationSettings::default()
     };

@@ -26,6 +26,8 @@ struct ModelEntry {
     configs: Vec<ConfigEntry>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     cuts: BTreeMap<String, Vec<usize>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -67,7 +69,11 @@ pub fn parse_profile(path: &Path, text: &str) -> Result<Profile, FileError> {
         let cuts = entry.cuts.into_iter().map(|(stages, layers)| checked_cuts(&stages, layers));
         let cuts = cuts.collect::<Result<_, _>>();
         let cuts = cuts.map_err(|what| FileError::at_field(path, format!("{field}.cuts"), what))?;
-        let model = ModelProfile::new(name.clone(), file.provenance.clone(), configs).with_cuts(cuts);
+        if entry.tokens == Some(0) {
+            return Err(FileError::at_field(path, format!("{field}.tokens"), "is 0: texts have at least one token"));
+        }
+        let model = ModelProfile::new(name.clone(), file.provenance.clone(), configs);
+        let model = model.with_cuts(cuts).with_tokens(entry.tokens);
         models.insert(name, Arc::new(model));
     }
     Ok(Profile { device: file.device, provenance: file.provenance, models })
@@ -87,6 +93,7 @@ pub fn profile_json(profile: &Profile) -> String {
             })
             .collect(),
         cuts: model.cuts().iter().map(|(pp, layers)| (pp.to_string(), layers.clone())).collect(),
+        tokens: model.tokens(),
     };
     let file = ProfileFile {
         version: super::VERSION,

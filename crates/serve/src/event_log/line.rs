@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use statmux_sched::log::Entry;
-use statmux_sched::{Action, Batch, Event, Members, Reason};
+use statmux_sched::{Action, Batch, Event, Loss, Members, Reason};
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -36,8 +36,18 @@ enum EventLine {
     Cancelled {
         request: u64,
     },
+    Split {
+        group: u32,
+        batch: u64,
+    },
     GroupLost {
         group: u32,
+        /// The batch that was on the stage that died, if it was at one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        culprit: Option<u64>,
+        /// Whether the group is expected back.
+        #[serde(default)]
+        returns: bool,
     },
     GroupRestored {
         group: u32,
@@ -60,6 +70,7 @@ enum ReasonLine {
     TooLate { predicted_ns: u64 },
     QueueFull,
     GroupLost,
+    CostGroup,
     Cancelled,
 }
 
@@ -69,7 +80,8 @@ pub(super) fn check(entry: &Entry, models: usize, groups: usize) -> Result<(), S
         Event::Arrived(request) => (None, Some(request.model)),
         Event::StageFreed(group)
         | Event::Finished { group, .. }
-        | Event::GroupLost(group)
+        | Event::Split { group, .. }
+        | Event::GroupLost(Loss { group, .. })
         | Event::GroupRestored(group) => (Some(group), None),
         Event::Cancelled(_) | Event::Woke => (None, None),
     };
@@ -116,7 +128,10 @@ impl From<Event> for EventLine {
                 Self::Finished { group: group.0, batch: batch.0, busy_ns: busy.nanos() }
             }
             Event::Cancelled(id) => Self::Cancelled { request: id.0 },
-            Event::GroupLost(group) => Self::GroupLost { group: group.0 },
+            Event::Split { group, batch } => Self::Split { group: group.0, batch: batch.0 },
+            Event::GroupLost(Loss { group, culprit, returns }) => {
+                Self::GroupLost { group: group.0, culprit: culprit.map(|batch| batch.0), returns }
+            }
             Event::GroupRestored(group) => Self::GroupRestored { group: group.0 },
             Event::Woke => Self::Woke,
         }
@@ -137,7 +152,10 @@ impl From<EventLine> for Event {
                 Self::Finished { group: GroupId(group), batch: BatchId(batch), busy: Span::from_nanos(busy_ns) }
             }
             EventLine::Cancelled { request } => Self::Cancelled(RequestId(request)),
-            EventLine::GroupLost { group } => Self::GroupLost(GroupId(group)),
+            EventLine::Split { group, batch } => Self::Split { group: GroupId(group), batch: BatchId(batch) },
+            EventLine::GroupLost { group, culprit, returns } => {
+                Self::GroupLost(Loss { group: GroupId(group), culprit: culprit.map(BatchId), returns })
+            }
             EventLine::GroupRestored { group } => Self::GroupRestored(GroupId(group)),
             EventLine::Woke => Self::Woke,
         }
@@ -186,6 +204,7 @@ impl From<Reason> for ReasonLine {
             Reason::TooLate { predicted } => Self::TooLate { predicted_ns: predicted.nanos() },
             Reason::QueueFull => Self::QueueFull,
             Reason::GroupLost => Self::GroupLost,
+            Reason::CostGroup => Self::CostGroup,
             Reason::Cancelled => Self::Cancelled,
         }
     }
@@ -198,6 +217,7 @@ impl From<ReasonLine> for Reason {
             ReasonLine::TooLate { predicted_ns } => Self::TooLate { predicted: Time::from_nanos(predicted_ns) },
             ReasonLine::QueueFull => Self::QueueFull,
             ReasonLine::GroupLost => Self::GroupLost,
+            ReasonLine::CostGroup => Self::CostGroup,
             ReasonLine::Cancelled => Self::Cancelled,
         }
     }

@@ -28,13 +28,23 @@ pub struct LogHeader {
     pub models: Vec<String>,
     /// What was loaded where.
     pub placement: PlacementFile,
+    /// What the scheduler was told of this, which no scenario says; see
+    /// [`Settings`](statmux_sched::Settings::retries_after_loss).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries_after_loss: u32,
 }
 
 impl LogHeader {
     /// The header of a log about these models.
-    pub fn new(models: Vec<String>, placement: PlacementFile) -> Self {
-        Self { version: VERSION, models, placement }
+    pub fn new(models: Vec<String>, placement: PlacementFile, retries_after_loss: u32) -> Self {
+        Self { version: VERSION, models, placement, retries_after_loss }
     }
+}
+
+// The signature is what serde asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One line of a log.

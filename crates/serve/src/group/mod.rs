@@ -7,6 +7,7 @@
 //! **Invariant:** no channel between stages ever fills up: a group tells the scheduler that its first stage is
 //! free only while fewer than [`Passage::limit`] batches are inside.
 
+pub(crate) mod patience;
 pub(crate) mod stage;
 pub(crate) mod supervisor;
 
@@ -14,6 +15,9 @@ use statmux_core::backend::Input;
 use statmux_core::{BatchId, ModelId};
 use std::fmt;
 use std::sync::Mutex;
+
+/// The batch that the supervisor itself sends through a group, to see whether it works.
+pub(crate) const PROBE: BatchId = BatchId(u64::MAX - 1);
 
 /// A batch to run.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 
 use crate::board::{Board, StageBoard};
 use crate::clock::{Clock, sharpen_timers};
+use crate::group::patience::{Load, Patience, Yardstick};
 use crate::group::supervisor::Notice;
-use crate::group::{Job, Passage};
+use crate::group::{Job, PROBE, Passage};
 use crate::ledger::{Finished, Message};
 use statmux_core::backend::{Backend, BackendError, Fault, Output, Stage, StagePlan, Step};
 use statmux_core::{BatchId, GroupId, ModelId, Span};
@@ -30,21 +31,11 @@ pub(crate) struct Ticket {
     model: ModelId,
     size: u32,
     streams: bool,
+    load: Load,
     /// Whether it has been round once.
     again: bool,
     /// Computing time so far.
     busy: Span,
-}
-
-/// How long a stage may take before it counts as hung.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Times the prediction.
-    pub(crate) factor: f64,
-    /// But at least this.
-    pub(crate) minimum: Span,
-    /// To load its weights.
-    pub(crate) opening: Span,
 }
 
 /// What all stage threads of one run of a group share.
@@ -53,6 +44,10 @@ pub(crate) struct Run {
     pub(crate) epoch: u64,
     /// Set when the supervisor has given this run up.
     pub(crate) retired: AtomicBool,
+    /// Set when it has brought a batch to its end, the supervisor's own included: what fails then is not the group.
+    pub(crate) proven: AtomicBool,
+    /// Set when it has brought a batch of requests to its end.
+    pub(crate) served: AtomicBool,
     pub(crate) passage: Passage,
 }
 
@@ -71,6 +66,8 @@ pub(crate) struct StageThread<B: Backend> {
     pub(crate) times: Arc<StageTimes>,
     pub(crate) clock: Clock,
     pub(crate) patience: Patience,
+    /// By model.
+    pub(crate) yardsticks: Arc<[Yardstick]>,
 }
 
 /// The run is over: the thread ends.
@@ -82,7 +79,7 @@ impl<B: Backend> StageThread<B> {
         sharpen_timers();
         let board = Arc::clone(&self.board);
         let stage_board = &board.groups[self.run.group.index()].stages[self.plan.stage as usize];
-        stage_board.begin(self.clock.now() + self.patience.opening);
+        stage_board.begin(None, self.clock.now() + self.patience.opening);
         let opened = guarded(|| self.backend.open(&self.plan));
         match opened {
             Ok(mut stage) => {
@@ -96,7 +93,7 @@ impl<B: Backend> StageThread<B> {
                 // A stage that panicked may panic again as it goes.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(stage)));
             }
-            Err(failure) => self.fail(failure),
+            Err(failure) => self.fail(None, failure),
         }
     }
 
@@ -112,15 +109,18 @@ impl<B: Backend> StageThread<B> {
                     model: job.model,
                     size: job.inputs.len() as u32,
                     streams: job.streams,
+                    load: Load::of(&job.inputs),
                     again: false,
                     busy: Span::ZERO,
                 };
-                (guarded(|| self.backend.start(job.model, job.inputs)), ticket)
+                (Err(job), ticket)
             }
         };
         let started = self.clock.now();
         let predicted = self.predicted(ticket);
-        board.begin(started + predicted.scale(self.patience.factor).max(self.patience.minimum));
+        let times_profiled = self.yardsticks[ticket.model.index()].times_profiled(ticket.load);
+        board.begin(Some(ticket.batch), started + self.patience.with(predicted, times_profiled));
+        let flow = flow.or_else(|job| guarded(|| self.backend.start(job.model, job.inputs)));
         let result = flow.and_then(|flow| guarded(|| stage.run(flow)));
         let busy = self.clock.now().since(started);
         if self.run.retired.load(Relaxed) {
@@ -149,18 +149,19 @@ impl<B: Backend> StageThread<B> {
                     let (group, epoch) = (self.run.group, self.run.epoch);
                     self.tell_driver(Message::Tokens { group, epoch, batch: ticket.batch, tokens })?;
                 }
-                self.first.try_send(Parcel::Flow(flow, Ticket { again: true, ..ticket })).map_err(|_| Over)
+                let ticket = Ticket { again: true, load: ticket.load.next_lap(), ..ticket };
+                self.first.try_send(Parcel::Flow(flow, ticket)).map_err(|_| Over)
             }
             (Ok(Step::Done(outputs)), None) if outputs.len() == ticket.size as usize => {
                 self.finish(ticket, Ok(outputs))
             }
             (Ok(_), _) => {
                 let reason = format!("stage {} answered out of turn or for another batch", self.plan.stage);
-                self.fail(BackendError::StageLost { reason });
+                self.fail(Some(ticket.batch), BackendError::StageLost { reason });
                 Err(Over)
             }
             (Err(failure), _) if failure.fault() == Fault::Stage => {
-                self.fail(failure);
+                self.fail(Some(ticket.batch), failure);
                 Err(Over)
             }
             (Err(failure), _) => self.finish(ticket, Err(failure)),
@@ -169,8 +170,18 @@ impl<B: Backend> StageThread<B> {
 
     fn finish(&self, ticket: Ticket, outputs: Result<Vec<Output>, BackendError>) -> Result<(), Over> {
         let (group, epoch) = (self.run.group, self.run.epoch);
-        let finished = Finished { group, epoch, batch: ticket.batch, busy: ticket.busy, outputs };
         let owed = self.run.passage.leave();
+        if outputs.is_ok() {
+            self.run.proven.store(true, Relaxed);
+        }
+        if ticket.batch == PROBE {
+            self.tell_supervisor(Notice::Probed { group, epoch });
+            return Ok(());
+        }
+        if outputs.is_ok() {
+            self.run.served.store(true, Relaxed);
+        }
+        let finished = Finished { group, epoch, batch: ticket.batch, busy: ticket.busy, outputs };
         self.tell_driver(Message::Finished(finished))?;
         owed.map_or(Ok(()), |batch| self.tell_freed(batch))
     }
@@ -188,8 +199,8 @@ impl<B: Backend> StageThread<B> {
         self.driver.send(message).map_err(|_| Over)
     }
 
-    fn fail(&self, failure: BackendError) {
-        self.tell_supervisor(Notice::Failed { group: self.run.group, epoch: self.run.epoch, failure });
+    fn fail(&self, batch: Option<BatchId>, failure: BackendError) {
+        self.tell_supervisor(Notice::Failed { group: self.run.group, epoch: self.run.epoch, batch, failure });
     }
 
     fn tell_supervisor(&self, notice: Notice) {

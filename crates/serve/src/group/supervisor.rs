@@ -5,12 +5,13 @@
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::group::stage::{Parcel, Patience, Run, StageThread};
-use crate::group::{Entry, Passage};
+use crate::group::patience::{Patience, Yardstick};
+use crate::group::stage::{Parcel, Run, StageThread};
+use crate::group::{Entry, Job, PROBE, Passage};
 use crate::ledger::Message;
-use statmux_core::backend::{Backend, BackendError, Fault, StagePlan, Task};
-use statmux_core::{DeviceId, Group, GroupId, Span, Time};
-use statmux_sched::StageTimes;
+use statmux_core::backend::{Backend, BackendError, Fault, Generate, Input, Sampling, StagePlan, Task};
+use statmux_core::{BatchId, DeviceId, Group, GroupId, Span, Time};
+use statmux_sched::{Loss, StageTimes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
@@ -20,7 +21,8 @@ use std::time::Duration;
 /// When groups count as lost, and what is done about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Supervision {
-    /// A stage that takes this many times its predicted time has hung.
+    /// A stage that takes this many times its predicted time has hung. What is predicted for the texts that were
+    /// profiled is taken to grow with longer ones: in proportion to the tokens, and with their square for attention.
     pub hang_factor: f64,
     /// But never before this.
     pub hang_minimum: Span,
@@ -52,8 +54,10 @@ impl Default for Supervision {
 pub(crate) enum Notice {
     /// A stage is ready.
     Opened { group: GroupId, epoch: u64 },
-    /// A stage is lost.
-    Failed { group: GroupId, epoch: u64, failure: BackendError },
+    /// A stage is lost, to this batch if it ran one.
+    Failed { group: GroupId, epoch: u64, batch: Option<BatchId>, failure: BackendError },
+    /// The probe came through.
+    Probed { group: GroupId, epoch: u64 },
     /// The server stops.
     Stop,
 }
@@ -66,11 +70,16 @@ const TICK: Duration = Duration::from_millis(20);
 const FAREWELL: Span = Span::from_millis(2_000);
 /// How often utilisation is computed.
 const UTILISATION_PERIOD: Span = Span::from_millis(1_000);
+/// A group that works for probes, but not for this many times as many batches in a row as it has attempts, is lost for
+/// good.
+const ACCIDENTS: u32 = 10;
 
 pub(crate) struct Supervisor<B: Backend> {
     pub(crate) backend: Arc<B>,
     pub(crate) placement: Vec<Group>,
     pub(crate) times: Arc<StageTimes>,
+    /// By model.
+    pub(crate) yardsticks: Arc<[Yardstick]>,
     pub(crate) board: Arc<Board>,
     pub(crate) driver: SyncSender<Message>,
     pub(crate) own: Sender<Notice>,
@@ -84,6 +93,8 @@ struct Watched<F> {
     state: State<F>,
     /// Failures in a row.
     failures: u32,
+    /// Batches in a row that took it down though it works.
+    accidents: u32,
 }
 
 enum State<F> {
@@ -106,17 +117,23 @@ impl<B: Backend + 'static> Supervisor<B> {
     /// Starts all groups, then watches them until told to stop.
     pub(crate) fn supervise(self, inbox: &Receiver<Notice>) {
         let mut groups: Vec<_> = (0..self.placement.len())
-            .map(|index| Watched { epoch: 0, state: self.start(GroupId::from_index(index), 1), failures: 0 })
+            .map(|index| Watched {
+                epoch: 0,
+                state: self.start(GroupId::from_index(index), 1),
+                failures: 0,
+                accidents: 0,
+            })
             .collect();
         groups.iter_mut().for_each(|group| group.epoch = 1);
         let mut measured = (self.clock.now(), self.busy());
         loop {
             match inbox.recv_timeout(TICK) {
                 Ok(Notice::Opened { group, epoch }) => self.opened(&mut groups[group.index()], group, epoch),
-                Ok(Notice::Failed { group, epoch, failure }) => {
+                Ok(Notice::Probed { group, epoch }) => self.restored(&groups[group.index()], group, epoch),
+                Ok(Notice::Failed { group, epoch, batch, failure }) => {
                     let watched = &mut groups[group.index()];
                     if watched.epoch == epoch {
-                        self.lost(watched, group, &failure);
+                        self.lost(watched, group, batch, &failure);
                     }
                 }
                 Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -150,7 +167,14 @@ impl<B: Backend + 'static> Supervisor<B> {
         let group = &self.placement[id.index()];
         let laps = group.models.iter().any(|&m| self.backend.card(m).is_ok_and(|card| card.task == Task::Generate));
         let limit = if laps { group.config.pp as usize } else { SINGLE_LAP_LIMIT };
-        let run = Arc::new(Run { group: id, epoch, retired: AtomicBool::new(false), passage: Passage::new(limit) });
+        let run = Arc::new(Run {
+            group: id,
+            epoch,
+            retired: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
+            served: AtomicBool::new(false),
+            passage: Passage::new(limit),
+        });
         // One more for the job that finishes while its successor enters, one for the farewell.
         let channels: Vec<_> = (0..group.config.pp).map(|_| sync_channel(limit + 2)).collect();
         let senders: Vec<SyncSender<Parcel<B::Flow>>> = channels.iter().map(|(sender, _)| sender.clone()).collect();
@@ -173,13 +197,14 @@ impl<B: Backend + 'static> Supervisor<B> {
                     minimum: self.supervision.hang_minimum,
                     opening: self.supervision.opening_limit,
                 },
+                yardsticks: Arc::clone(&self.yardsticks),
             };
             let name = format!("{id}-s{index}");
             match thread::Builder::new().name(name).spawn(move || stage.serve()) {
                 Ok(thread) => threads.push(thread),
                 Err(cause) => {
                     let failure = BackendError::StageLost { reason: format!("no thread: {cause}") };
-                    let _ = self.own.send(Notice::Failed { group: id, epoch, failure });
+                    let _ = self.own.send(Notice::Failed { group: id, epoch, batch: None, failure });
                 }
             }
         }
@@ -192,7 +217,35 @@ impl<B: Backend + 'static> Supervisor<B> {
             return;
         }
         *opened += 1;
-        if *opened == senders.len() {
+        if *opened < senders.len() {
+            return;
+        }
+        // A group that was lost has to show that it works before it takes requests again.
+        match self.probe(id).filter(|_| epoch > 1) {
+            Some(probe) => drop(senders[0].try_send(Parcel::Job(probe))),
+            None => self.restored(watched, id, epoch),
+        }
+    }
+
+    /// The shortest job that a group can run, if there is one.
+    fn probe(&self, id: GroupId) -> Option<Job> {
+        let &model = self.placement[id.index()].models.first()?;
+        let tokens = vec![0];
+        let input = match self.backend.card(model).ok()?.task {
+            Task::Encode { .. } => Input::Embed { tokens },
+            Task::Generate => Input::Generate(Generate {
+                tokens,
+                max_new_tokens: 1,
+                stop_tokens: Vec::new(),
+                sampling: Sampling::Greedy,
+            }),
+        };
+        Some(Job { batch: PROBE, model, inputs: vec![input], streams: false })
+    }
+
+    fn restored(&self, watched: &Watched<B::Flow>, id: GroupId, epoch: u64) {
+        let State::Running { senders, .. } = &watched.state else { return };
+        if watched.epoch == epoch {
             tracing::info!(group = id.0, epoch, "group is up");
             self.board.group(id).up.store(true, Relaxed);
             let first = senders[0].clone();
@@ -203,30 +256,42 @@ impl<B: Backend + 'static> Supervisor<B> {
         }
     }
 
-    fn lost(&self, watched: &mut Watched<B::Flow>, id: GroupId, failure: &BackendError) {
+    /// A stage of the group is lost, to `batch` if it ran one.
+    fn lost(&self, watched: &mut Watched<B::Flow>, id: GroupId, batch: Option<BatchId>, failure: &BackendError) {
         let board = self.board.group(id);
         let now = self.clock.now();
-        if let State::Running { since, .. } = watched.state
-            && board.up.load(Relaxed)
-            && now.since(since) >= self.supervision.stable_after
-        {
-            watched.failures = 0;
+        let culprit = batch.filter(|&batch| batch != PROBE);
+        let mut accident = false;
+        if let State::Running { run, since, .. } = &watched.state {
+            // It worked until this batch came.
+            accident = culprit.is_some() && run.proven.load(Relaxed);
+            let stable = board.up.load(Relaxed) && now.since(*since) >= self.supervision.stable_after;
+            if accident || stable {
+                watched.failures = 0;
+            }
+            if run.served.load(Relaxed) {
+                watched.accidents = 0;
+            }
         }
         retire(&watched.state);
         board.up.store(false, Relaxed);
         board.note_failure(failure);
         board.stages.iter().for_each(|stage| stage.hung_at.store(u64::MAX, Relaxed));
-        let _ = self.driver.send(Message::Lost { group: id });
-        watched.failures += 1;
-        let hopeless = failure.fault() == Fault::Setup || watched.failures >= self.supervision.attempts;
+        *(if accident { &mut watched.accidents } else { &mut watched.failures }) += 1;
+        let attempts = self.supervision.attempts;
+        let hopeless = failure.fault() == Fault::Setup
+            || watched.failures >= attempts
+            || watched.accidents >= attempts.saturating_mul(ACCIDENTS);
+        let _ = self.driver.send(Message::Lost(Loss { group: id, culprit, returns: !hopeless }));
+        let Watched { failures, accidents, .. } = *watched;
         let reason = crate::board::chain(failure);
         if hopeless {
-            tracing::error!(group = id.0, reason, failures = watched.failures, "group is taken out");
+            tracing::error!(group = id.0, reason, failures, accidents, "group is taken out");
             board.taken_out.store(true, Relaxed);
             watched.state = State::TakenOut;
         } else {
-            let pause = self.supervision.backoff * (1 << (watched.failures - 1).min(10));
-            tracing::warn!(group = id.0, reason, failures = watched.failures, %pause, "group is lost");
+            let pause = self.supervision.backoff * (1 << failures.saturating_sub(1).min(10));
+            tracing::warn!(group = id.0, reason, failures, accidents, %pause, "group is lost");
             watched.state = State::Lost { restart: now + pause };
         }
     }
@@ -236,10 +301,10 @@ impl<B: Backend + 'static> Supervisor<B> {
         let now = self.clock.now();
         match &watched.state {
             State::Running { .. } => {
-                let hung = self.board.group(id).stages.iter().position(|stage| stage.is_hung(now));
-                if let Some(stage) = hung {
+                let mut stages = self.board.group(id).stages.iter().enumerate();
+                if let Some((stage, batch)) = stages.find_map(|(index, stage)| Some((index, stage.hung(now)?))) {
                     let reason = format!("stage {stage} did not come back in time");
-                    self.lost(watched, id, &BackendError::StageLost { reason });
+                    self.lost(watched, id, batch, &BackendError::StageLost { reason });
                 }
             }
             State::Lost { restart } if *restart <= now => {

@@ -20,7 +20,10 @@ use utoipa::ToSchema;
 /// What is loaded where, and how it is.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PlacementBody<'a> {
+    /// Whether nothing more is taken in, because the server was told to drain or to stop.
     draining: bool,
+    /// Whether nothing more is taken in, because another placement is about to be served.
+    replacing: bool,
     /// Requests inside.
     inside: usize,
     groups: Vec<GroupBody<'a>>,
@@ -98,7 +101,12 @@ fn describe(front: &Front) -> Response {
         last_failure: board.last_failure.lock().expect("nobody panics while holding it").clone(),
         stage_memory_bytes: board.stages.iter().map(|stage| stage.memory.load(Relaxed)).collect(),
     });
-    let body = PlacementBody { draining: gateway.is_draining(), inside: gateway.inside(), groups: groups.collect() };
+    let body = PlacementBody {
+        draining: gateway.is_draining(),
+        replacing: gateway.is_replacing(),
+        inside: gateway.inside(),
+        groups: groups.collect(),
+    };
     respond(json(&body), "application/json", &[])
 }
 

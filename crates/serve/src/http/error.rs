@@ -10,7 +10,7 @@ use crate::request::{Cause, Refusal};
 use crate::site::ReplaceError;
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use statmux_core::Span;
@@ -19,6 +19,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
+
+/// Tells clients of OpenAI's kind whether to ask again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// A request that ends in an error.
 #[derive(Clone, Debug)]
@@ -151,6 +154,7 @@ impl ApiError {
             | Cause::Replacing
             | Cause::Overloaded
             | Cause::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::CostGroup => StatusCode::INTERNAL_SERVER_ERROR,
             Cause::Backend(error) => return Self::backend(error),
         };
         let mut error = Self::new(status, refusal.cause.name(), format!("{}: {refusal}", model.name));
@@ -181,6 +185,10 @@ impl ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"statmux\""));
+        }
+        if self.detail.reason == Cause::CostGroup.name() {
+            // Clients that repeat what ends with a status of 500 would take down group after group.
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
     }

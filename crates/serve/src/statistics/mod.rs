@@ -92,11 +92,12 @@ struct ModelLabels {
 }
 
 /// Why requests are refused, as named by [`Cause::name`].
-const REFUSED: [&str; 11] = [
+const REFUSED: [&str; 12] = [
     "too_late",
     "queue_full",
     "no_replica",
     "group_lost",
+    "cost_group",
     "cancelled",
     "draining",
     "replacing",

@@ -8,7 +8,7 @@ use crate::serving::fixed;
 use clap::Args;
 use serde::Serialize;
 use statmux_report::number;
-use statmux_sched::{Scheduler, StageTimes};
+use statmux_sched::{Scheduler, Settings, StageTimes};
 use statmux_serve::engine::scheduler;
 use statmux_serve::event_log::{LogDifference, LogHeader, LogReader};
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ fn fresh(
     };
     let placement = fixed(&windows, path, "windows")?;
     let Scenario { cluster, models, simulation, .. } = scenario;
-    let settings = simulation.scheduler;
+    let settings = Settings { retries_after_loss: header.retries_after_loss, ..simulation.scheduler };
     let times = StageTimes::new(&placement, cluster, models, simulation.stage_penalty, settings.max_batch)?;
     Ok((placement.groups.len(), scheduler(settings, times)))
 }

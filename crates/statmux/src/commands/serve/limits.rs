@@ -36,6 +36,9 @@ pub(super) struct LimitArgs {
     /// The most requests inside at once; `simulation.max_waiting` limits those that wait
     #[arg(long, value_name = "N", default_value_t = 65_536, help_heading = "Limits and access")]
     pub(super) concurrency: usize,
+    /// How many groups a request may take down and be run again; beyond that it is refused with `cost_group`
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits and access")]
+    pub(super) retries_after_loss: u32,
     /// How long a shutdown waits for requests inside
     #[arg(long, value_name = "TIME", default_value = "60 s", help_heading = "Limits and access")]
     drain_limit: Span,

@@ -77,7 +77,8 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
         );
     }
     log::begin(args.log, common);
-    let header = || LogHeader::new(names.clone(), placement_file.clone());
+    scenario.simulation.scheduler.retries_after_loss = args.limits.retries_after_loss;
+    let header = || LogHeader::new(names.clone(), placement_file.clone(), args.limits.retries_after_loss);
     let log = args.event_log.as_ref().map(|path| LogWriter::create(path, &header())).transpose()?;
     let record = log.as_ref().map_or(Record::Nothing, |log| Record::Sent(log.lines()));
     let tls_used = tls.is_some();
