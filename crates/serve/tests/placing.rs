@@ -131,7 +131,7 @@ fn placements_that_cannot_be_carried_out_change_nothing() {
         assert!(reply.body.contains(expected), "{}", reply.body);
     };
     check("{", "malformed");
-    check(r#"{"version":1,"windows":[],"x":1}"#, "unknown field");
+    check(r#"{"version":1,"windows":[],"x":1}"#, "unknown key `x`");
     check(r#"{"version":1,"windows":[]}"#, "at least one window");
     check(r#"{"version":9,"windows":[]}"#, "version");
     check(&PIPELINE.replace("m1", "nope"), "unknown model `nope`");
@@ -145,6 +145,8 @@ fn placements_that_cannot_be_carried_out_change_nothing() {
     check(&scheduled, "late-binding");
     let twice = r#"{"version":1,"windows":[{"groups":[]},{"start_s":1,"groups":[]}]}"#;
     check(twice, "one placement at a time");
+    check(r#"{"version":1,"windows":[{"groups":[]}]}"#, "hold no model");
+    check(r#"{"version":1,"windows":[{"groups":[{"op":1,"pp":2,"models":[]}]}]}"#, "model");
     // Nor does the placement that is served already.
     assert_eq!(put(at, PIPELINE).status, 200);
     assert!(Arc::ptr_eq(&before, &server.gateway()));
