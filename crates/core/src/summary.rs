@@ -95,7 +95,7 @@ impl Finished<'_> {
             no_replica: counts.no_replica,
             failed: counts.failed,
             slo_attainment: counts.attainment(),
-            goodput_rps: if duration > 0.0 { counts.in_slo as f64 / duration } else { 0.0 },
+            goodput_rps: self.goodput(counts.in_slo, duration),
             duration_s: duration,
             latency_s: LatencySummary::new(&mut latencies).map(LatencyResult::from),
             models,
@@ -103,6 +103,21 @@ impl Finished<'_> {
             wall_s: 0.0,
             requests_per_wall_second: 0.0,
         }
+    }
+
+    /// Requests a second of which `in_slo` were answered in time. Where all arrived at once, they count over the time
+    /// until the last was answered.
+    fn goodput(&self, in_slo: u64, duration: f64) -> f64 {
+        const INSTANT: f64 = 1e-8;
+        let first = self.workload.arrived.first().copied().unwrap_or(Time::ZERO);
+        let latencies = self.outcomes.iter().zip(&self.workload.arrived);
+        let over = if duration > INSTANT {
+            duration
+        } else {
+            let ends = latencies.filter_map(|(outcome, &at)| Some(at + outcome.latency(at)?));
+            ends.max().map_or(0.0, |last| last.since(first).seconds())
+        };
+        if over > 0.0 { in_slo as f64 / over } else { 0.0 }
     }
 
     /// Seconds over which the counted requests arrived: the workload's duration less the warm-up.

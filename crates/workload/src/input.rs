@@ -2,9 +2,9 @@
 //!
 //! gzip and Zstandard are told by their first bytes, not by the file's name. A reader gives an allowance of bytes for
 //! each record; a file whose record never ends (a decompression bomb, an unclosed quote) is refused instead of being
-//! held in memory.
+//! held in memory. A byte-order mark before the text is passed over.
 
-use statmux_core::files::FileError;
+use statmux_core::files::{BYTE_ORDER_MARK, FileError};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -30,9 +30,15 @@ impl Allowance {
 
 /// A decompressed file that stops with an error when its allowance is used up.
 pub(crate) struct Input {
+    /// The beginning, read ahead, and how much of it has been given out.
+    head: Vec<u8>,
+    given: usize,
     inner: Box<dyn Read>,
     left: Allowance,
 }
+
+/// How much of the beginning is read ahead: a header, most of the time.
+const HEAD: u64 = 1 << 14;
 
 impl Input {
     /// Opens `path`, decompressing it if its first bytes say that it is compressed.
@@ -44,14 +50,26 @@ impl Input {
         }
         let mut file = BufReader::with_capacity(1 << 17, file);
         let magic = file.fill_buf().map_err(cannot)?;
-        let inner: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
+        let mut inner: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
             Box::new(flate2::bufread::MultiGzDecoder::new(file))
         } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             Box::new(zstd::stream::read::Decoder::with_buffer(file).map_err(cannot)?)
         } else {
             Box::new(file)
         };
-        Ok(Self { inner, left: Allowance(Rc::new(Cell::new(LONGEST_RECORD))) })
+        let mut head = Vec::new();
+        inner.by_ref().take(HEAD).read_to_end(&mut head).map_err(|cause| read_error(path, cause))?;
+        if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+            return Err(FileError::whole(path, "is UTF-16 text").with_help("save it as UTF-8"));
+        }
+        let given = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        Ok(Self { head, given, inner, left: Allowance(Rc::new(Cell::new(LONGEST_RECORD))) })
+    }
+
+    /// The file's beginning, without a byte-order mark: all of it, or its first 16 KiB.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        let start = if self.head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        &self.head[start..]
     }
 
     /// A handle by which whoever splits the input into records renews the allowance.
@@ -62,7 +80,9 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let mut ahead = &self.head[self.given..];
+        let count = if ahead.is_empty() { self.inner.read(buffer)? } else { ahead.read(buffer)? };
+        self.given = (self.given + count).min(self.head.len());
         let left = self.left.0.get().checked_sub(count as u64).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::FileTooLarge,

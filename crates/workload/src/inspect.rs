@@ -227,6 +227,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, Unit};
     use crate::recorded::{Instants, MinuteCount};
 
     #[test]
@@ -236,7 +237,8 @@ mod tests {
         for (seconds, function) in [(0.0, 0), (1.0, 0), (2.0, 1), (3.0, 0), (9.0, 0)] {
             instants.push(at(seconds), function);
         }
-        let trace = Trace::of_instants(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], instants);
+        let clock = Clock::new("at", Unit::Seconds);
+        let trace = Trace::of_instants(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], instants, &clock);
         let seen = inspect(&trace, Span::from_millis(10_000), 5);
         assert_eq!((seen.requests, seen.functions, seen.active_functions), (5, 3, 2));
         assert_eq!(seen.load_rps, [1.0, 1.0, 0.0, 0.0, 0.5]);
@@ -255,6 +257,8 @@ mod tests {
             start: Time::ZERO,
             end: Time::from_nanos(240_000_000_000),
             recorded: Recorded::PerMinute(vec![minutes]),
+            taken_off: Span::ZERO,
+            remarks: Vec::new(),
         };
         let seen = inspect(&trace, Span::from_millis(240_000), 8);
         assert_eq!(seen.load_rps, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5]);

@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** all chance comes from a [`Seed`](statmux_core::Seed), and each model draws from a stream of its own.
 
+mod clock;
+mod datetime;
 mod input;
 mod merge;
 mod names;

@@ -46,6 +46,11 @@ impl Names {
         Some(id)
     }
 
+    /// The number of the only name there can be: the one that is known, or `name` if names are being collected.
+    pub(crate) fn only(&mut self, name: &str) -> Option<u32> {
+        if self.closed { (self.list.len() == 1).then_some(0) } else { self.id(name.as_bytes()) }
+    }
+
     /// All names by number.
     pub(crate) fn list(&self) -> &[String] {
         &self.list

@@ -1,8 +1,13 @@
 //! What a trace holds, whatever its format: which functions were called when, or how often.
 
+use crate::clock::{Clock, Epoch};
+use crate::datetime;
 use statmux_core::{Lengths, Span, Time};
 
-/// A recorded trace. Its clock starts at zero when the recording does, unless the format says otherwise.
+/// A recorded trace.
+///
+/// Its clock is the recording's own; where that counts from 1970, or gives dates, it starts with the first call
+/// instead.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     /// The names of what was called (functions, models, services, clients), in order of first appearance.
@@ -13,6 +18,10 @@ pub struct Trace {
     pub end: Time,
     /// The calls.
     pub recorded: Recorded,
+    /// What has been taken off numbers that count from 1970: a call recorded as `t` stands at `t - taken_off`.
+    pub taken_off: Span,
+    /// What a reader should be told of how the times were understood.
+    pub remarks: Vec<String>,
 }
 
 /// In which form calls were recorded.
@@ -100,22 +109,36 @@ impl Instants {
         }
         self.arrived = keys.into_iter().map(|(arrived, _)| arrived).collect();
     }
-
-    /// Lets the clock start at the first call; calls must be sorted.
-    pub(crate) fn rebase(&mut self) {
-        let first = self.arrived.first().copied().unwrap_or_default();
-        for arrived in &mut self.arrived {
-            *arrived = Time::ZERO + arrived.since(first);
-        }
-    }
 }
 
 impl Trace {
-    /// A trace of calls that need not be sorted yet; it ends with its last call.
-    pub(crate) fn of_instants(functions: Vec<String>, mut instants: Instants) -> Self {
+    /// A trace of calls that need not be sorted yet, on the clock that `clock` read; it ends with its last call.
+    pub(crate) fn of_instants(functions: Vec<String>, mut instants: Instants, clock: &Clock) -> Self {
         instants.sort();
+        let first = instants.arrived.first().copied().unwrap_or_default();
+        let own = OwnClock::of(clock, first);
+        for arrived in &mut instants.arrived {
+            *arrived = Time::ZERO + arrived.since(own.zero);
+        }
         let end = instants.arrived.last().copied().unwrap_or_default();
-        Self { functions, start: Time::ZERO, end, recorded: Recorded::Instants(instants) }
+        let recorded = Recorded::Instants(instants);
+        Self { functions, start: Time::ZERO, end, recorded, taken_off: own.taken_off, remarks: own.remarks }
+    }
+
+    /// When the first call of a function that is `kept` was recorded: its instant, minute or rate window.
+    pub fn first(&self, kept: impl Fn(u32) -> bool) -> Option<Time> {
+        fn earliest<T>(columns: &[Vec<T>], kept: impl Fn(u32) -> bool, start: impl Fn(&T) -> Time) -> Option<Time> {
+            let kept = (0_u32..).zip(columns).filter(|&(function, _)| kept(function));
+            kept.filter_map(|(_, column)| column.first()).map(start).min()
+        }
+        match &self.recorded {
+            Recorded::Instants(instants) => {
+                let mut calls = instants.arrived.iter().zip(&instants.function);
+                calls.find(|&(_, &function)| kept(function)).map(|(&at, _)| at)
+            }
+            Recorded::PerMinute(functions) => earliest(functions, kept, |minute| minute.start()),
+            Recorded::Windows(functions) => earliest(functions, kept, |window| window.start),
+        }
     }
 
     /// The number of calls of each function; for rate windows the expected number, rounded.
@@ -170,7 +193,30 @@ impl Trace {
                 Recorded::Windows(functions)
             }
         };
-        Self { functions: self.functions, start: Time::ZERO, end: shift(end.max(start)), recorded }
+        Self { recorded, start: Time::ZERO, end: shift(end.max(start)), ..self }
+    }
+}
+
+/// Where the clock of a recording starts.
+pub(crate) struct OwnClock {
+    /// The time on the clock that was read at which it starts.
+    pub(crate) zero: Time,
+    /// The same as [`Trace::taken_off`].
+    pub(crate) taken_off: Span,
+    /// The same as [`Trace::remarks`].
+    pub(crate) remarks: Vec<String>,
+}
+
+impl OwnClock {
+    /// Of times that `clock` read, the earliest of which is `first`.
+    pub(crate) fn of(clock: &Clock, first: Time) -> Self {
+        let mut remarks: Vec<String> = clock.remark().into_iter().collect();
+        let zero = if clock.epoch() == Epoch::Own { Time::ZERO } else { first };
+        let taken_off = if clock.epoch() == Epoch::Since1970 { first.since(Time::ZERO) } else { Span::ZERO };
+        if clock.epoch() != Epoch::Own {
+            remarks.push(format!("the clock starts with the first request, at {}", datetime::show(first)));
+        }
+        Self { zero, taken_off, remarks }
     }
 }
 

@@ -100,7 +100,7 @@ fn what_is_wrong_is_named_with_its_row() {
     check("", "r.csv: is empty; a header was expected in its first line");
     check(
         "arrival,model\n",
-        "r.csv:1: unknown column `arrival`\n  help: did you mean `arrival_s`? Known: arrival_s,model,slo_s,prompt_tokens,output_tokens",
+        "r.csv:1: unknown column `arrival`\n  help: did you mean `arrival_s`? Known: arrival_s,model,slo_s,prompt_tokens,output_tokens; map columns of other names with `columns`",
     );
     check(
         "model\nbert-0\n",

@@ -90,9 +90,22 @@ impl FileError {
     }
 }
 
+/// How alike two names are, from 0 to 1, whatever their case.
+fn likeness(name: &str, candidate: &str) -> f64 {
+    strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase())
+}
+
+/// The names in `known`, those most like `name` first; equals in their order.
+pub fn by_nearness<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
+    let mut scored: Vec<(f64, &'a str)> =
+        known.iter().map(|&candidate| (likeness(name, candidate), candidate)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
 /// The name in `known` that is nearest to `name`, if any is near enough to be meant.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let score = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    let score = |candidate: &str| likeness(name, candidate);
     let mut best: Option<(&'a str, f64)> = None;
     for &candidate in known {
         let score = score(candidate);

@@ -13,7 +13,7 @@ mod results;
 mod write;
 
 pub use cluster::{ClusterTable, ModelTable, ProfilesTable, SloValue, instances};
-pub use error::{FileError, nearest};
+pub use error::{FileError, by_nearness, nearest};
 pub use placement::{PlacementFile, SchedulingEntry, placement_json};
 pub use profile::{parse_profile, profile_json, read_profile};
 pub use quantity::Quantity;
@@ -23,14 +23,23 @@ pub use write::{AtomicFile, write_atomically};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// Reads a text file of ours whole.
+/// What some editors put before a text, and no reader should trip over.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a text file of ours whole, without a byte-order mark.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     const LIMIT: u64 = 1 << 30;
     let size = std::fs::metadata(path).map_err(|cause| FileError::io(path, "cannot read", cause))?.len();
     if size > LIMIT {
         return Err(FileError::whole(path, format!("is {size} bytes long; files of this kind stay under 1 GiB")));
     }
-    let bytes = std::fs::read(path).map_err(|cause| FileError::io(path, "cannot read", cause))?;
+    let mut bytes = std::fs::read(path).map_err(|cause| FileError::io(path, "cannot read", cause))?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(FileError::whole(path, "is UTF-16 text").with_help("save it as UTF-8"));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
         FileError::at_line(path, line, "is not UTF-8 text")

@@ -12,7 +12,7 @@ use statmux_core::summary::Finished;
 use statmux_core::{PlacementWindows, Span, Workload};
 use statmux_report::number;
 use statmux_serve::replay::{Mode, ReplayError, ReplaySettings, Replayed, replay};
-use statmux_workload::requests::write_results;
+use statmux_workload::requests::write_results_at;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &ReplayArgs, common: Common) -> anyhow::Result<End> {
     let (workload, results) = results(&scenario, mode, &replayed);
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
-        write_results(path, &workload, &names, &replayed.outcomes)?;
+        write_results_at(path, &workload, &names, &replayed.outcomes, scenario.offset)?;
     }
     let lateness_s = replayed.lateness.map(LatencyResult::from);
     let client = Client { reasons: replayed.reasons, lateness_s, connections: replayed.connections };

@@ -7,7 +7,7 @@ use crate::planning::{adopt_what_is_left, end_of, score, with_floor};
 use crate::scenario::Scenario;
 use clap::Args;
 use statmux_core::Share;
-use statmux_workload::requests::write_results;
+use statmux_workload::requests::write_results_at;
 use std::path::PathBuf;
 
 /// Arguments of `statmux simulate`.
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     let (run, results) = score(&scenario, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
-        write_results(path, &scenario.test, &names, &run.outcomes)?;
+        write_results_at(path, &scenario.test, &names, &run.outcomes, scenario.offset)?;
     }
     let text = || {
         let mut text = summary_table(&results).to_text();

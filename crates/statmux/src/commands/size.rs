@@ -83,6 +83,7 @@ pub(crate) fn run(args: &SizeArgs, common: Common) -> anyhow::Result<End> {
     let overrides: Vec<Override> = args.scenario.overrides()?;
     let path = &args.scenario.path;
     let base = Scenario::load_with(path, &overrides, common.seed)?;
+    base.tell(common);
     let own = [base.planner.policy().to_owned()];
     let policies = if args.policies.is_empty() { &own[..] } else { &args.policies[..] };
     let names: Vec<&str> = policies.iter().map(String::as_str).collect();

@@ -126,9 +126,12 @@ fn jobs(axes: &[Vec<Override>], policies: &[String]) -> Vec<Job> {
 /// Finds bad input before any work is done: every cell's scenario is read once.
 fn check_jobs(jobs: &[Job], base: &[Override], args: &SweepArgs, common: Common) -> anyhow::Result<()> {
     let points = jobs.chunk_by(|a, b| a.at == b.at);
-    points.into_iter().try_for_each(|point| {
+    points.into_iter().enumerate().try_for_each(|(index, point)| {
         let overrides: Vec<Override> = base.iter().chain(&point[0].at).cloned().collect();
         let scenario = Scenario::load_with(&args.scenario.path, &overrides, common.seed)?;
+        if index == 0 {
+            scenario.tell(common);
+        }
         let names: Vec<&str> = point.iter().map(|job| job.policy.as_str()).collect();
         scenario.planner.build_each(&scenario.path, &names)?;
         Ok(())

@@ -8,7 +8,7 @@ pub(crate) use overrides::{Override, parse_over};
 use crate::args::{Common, ScenarioArg};
 use file::ScenarioFile;
 use statmux_core::files::{self, FileError, ModelTable};
-use statmux_core::{Cluster, ModelSpec, Profile, Seed, Workload};
+use statmux_core::{Cluster, ModelSpec, Profile, Seed, Span, Workload};
 use statmux_plan::PlannerTable;
 use statmux_sim::SimulationSettings;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,12 @@ pub(crate) struct Scenario {
     pub(crate) train: Arc<Workload>,
     /// Whether the planner sees other requests than those the results are about.
     pub(crate) trained_on: TrainedOn,
+    /// When the test window starts on the clock of the file that its requests are from.
+    pub(crate) offset: Span,
+    /// How the input was understood, where that is not plain.
+    pub(crate) remarks: Vec<String>,
+    /// What in the input looks like a mistake.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What a server loads for a model.
@@ -89,9 +95,24 @@ impl ScenarioArg {
 }
 
 impl Scenario {
-    /// Reads the scenario that the command line names.
+    /// Reads the scenario that the command line names, and says on stderr what there is to say of it.
     pub(crate) fn load(arg: &ScenarioArg, common: Common) -> Result<Self, FileError> {
-        Self::load_with(&arg.path, &arg.overrides()?, common.seed)
+        let scenario = Self::load_with(&arg.path, &arg.overrides()?, common.seed)?;
+        scenario.tell(common);
+        Ok(scenario)
+    }
+
+    /// Warnings and remarks, on stderr.
+    pub(crate) fn tell(&self, common: Common) {
+        if common.quiet {
+            return;
+        }
+        for warning in &self.warnings {
+            eprintln!("warning: {warning}");
+        }
+        for remark in &self.remarks {
+            eprintln!("note: {remark}");
+        }
     }
 
     /// Reads a scenario with some of its values replaced.
@@ -119,11 +140,22 @@ impl Scenario {
             .workload
             .as_ref()
             .ok_or_else(|| FileError::at_field(path, "workload", "is missing: what arrives? Add a [workload] table"))?;
-        let test = Arc::new(workload.build(path, &names, seed)?);
-        let (train, trained_on) = match workload.build_train(path, &names, seed)? {
-            Some(train) => (Arc::new(train), TrainedOn::OwnWindow),
+        let built = workload.build_with_provenance(path, &names, seed)?;
+        let (mut remarks, mut warnings) = (built.remarks, built.warnings);
+        let test = Arc::new(built.workload);
+        let (train, trained_on) = match workload.build_train_with_provenance(path, &names, seed)? {
+            Some(train) => {
+                // The same file gives rise to the same words.
+                remarks
+                    .extend(train.remarks.into_iter().filter(|remark| !remarks.contains(remark)).collect::<Vec<_>>());
+                warnings.extend(train.warnings.into_iter().filter(|text| !warnings.contains(text)).collect::<Vec<_>>());
+                (Arc::new(train.workload), TrainedOn::OwnWindow)
+            }
             None => (Arc::clone(&test), TrainedOn::TestWindow),
         };
+        if !test.lengths.is_empty() || !train.lengths.is_empty() {
+            remarks.push(UNUSED_TOKENS.to_owned());
+        }
         let provenance = file
             .profiles
             .files
@@ -142,9 +174,16 @@ impl Scenario {
             test,
             train,
             trained_on,
+            offset: built.offset,
+            remarks,
+            warnings,
         })
     }
 }
+
+/// What is to be said of a workload with token counts as long as nothing is scheduled by them.
+const UNUSED_TOKENS: &str = "the workload's token counts are read, but neither planner nor simulator uses them: every \
+                             request takes as long as its model's profile says";
 
 /// By model: the folder or preset that its entry names, else the preset that its profile was made of.
 fn sources(folder: &Path, tables: &[ModelTable]) -> Vec<Source> {

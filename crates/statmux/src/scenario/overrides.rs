@@ -2,7 +2,7 @@
 
 use super::file::ScenarioFile;
 use serde::Deserialize;
-use statmux_core::files::FileError;
+use statmux_core::files::{FileError, read_text};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -31,7 +31,7 @@ impl Override {
 
     /// The number at `key` of the scenario at `path` with `overrides` applied, if there is one.
     pub(crate) fn value_in(path: &Path, overrides: &[Self], key: &str) -> Option<f64> {
-        let mut root = Value::Table(toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?);
+        let mut root = Value::Table(toml::from_str(&read_text(path).ok()?).ok()?);
         for replacement in overrides {
             let keys: Vec<&str> = replacement.key.split('.').collect();
             set(&mut root, &keys, &replacement.value).ok()?;

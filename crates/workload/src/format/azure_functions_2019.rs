@@ -9,8 +9,8 @@
 use crate::names::Names;
 use crate::recorded::{MINUTE, MinuteCount, Recorded, Trace};
 use crate::rows::{Row, Rows};
-use statmux_core::Time;
 use statmux_core::files::FileError;
+use statmux_core::{Span, Time};
 use std::path::{Path, PathBuf};
 
 const MINUTES_PER_DAY: u32 = 1440;
@@ -47,6 +47,8 @@ pub(super) fn read(files: &[PathBuf], until: Time) -> Result<Trace, FileError> {
         start: at(first.min(end)),
         end: at(end),
         recorded: Recorded::PerMinute(functions),
+        taken_off: Span::ZERO,
+        remarks: Vec::new(),
     })
 }
 
@@ -89,8 +91,7 @@ impl Columns {
             let minute = pair[0].1 % MINUTES_PER_DAY + 1;
             return Err(FileError::at_line(path, 1, format!("column `{minute}` stands twice in the header")));
         }
-        let at = |name: &str| rows.header().iter().position(|column| column == name);
-        let owners = [at("HashOwner"), at("HashApp")].into_iter().flatten().collect();
+        let owners = [rows.find("HashOwner")?, rows.find("HashApp")?].into_iter().flatten().collect();
         Ok(Self { owners, function: rows.column("HashFunction")?, minutes })
     }
 

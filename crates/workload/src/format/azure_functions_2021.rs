@@ -5,6 +5,7 @@
 //!
 //! Zhang et al., Faster and Cheaper Serverless Computing on Harvested Resources, SOSP 2021.
 
+use crate::clock::{Clock, Unit};
 use crate::names::Names;
 use crate::recorded::{Instants, Trace};
 use crate::rows::{Rows, bad_seconds};
@@ -15,13 +16,14 @@ use std::path::PathBuf;
 pub(super) fn read(files: &[PathBuf]) -> Result<Trace, FileError> {
     let mut names = Names::default();
     let mut instants = Instants::default();
+    let mut clock = Clock::new("end_timestamp", Unit::Seconds);
     let mut key = Vec::new();
     for path in files {
         let mut rows = Rows::open(path)?;
         let [app, func] = [rows.column("app")?, rows.column("func")?];
         let [end, duration] = [rows.column("end_timestamp")?, rows.column("duration")?];
         while let Some(row) = rows.next()? {
-            let ended = row.time(end, "end_timestamp")?;
+            let ended = row.time(end, &mut clock)?;
             let seconds = row.number(duration, "duration")?;
             let took = Span::from_seconds(seconds).ok_or_else(|| row.error(bad_seconds("duration", seconds)))?;
             let name = row.text(func, "func")?;
@@ -33,5 +35,5 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Trace, FileError> {
             instants.push(Time::before(ended, took), function);
         }
     }
-    Ok(Trace::of_instants(names.into_list(), instants))
+    Ok(Trace::of_instants(names.into_list(), instants, &clock))
 }

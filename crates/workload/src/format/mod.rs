@@ -8,20 +8,19 @@ mod azure_functions_2019;
 mod azure_functions_2021;
 mod azure_llm_2023;
 mod burstgpt;
-mod datetime;
 mod lmsys_arena;
 mod mooncake;
 mod ours;
 mod servegen;
 mod splitwise;
 
-use crate::input::{Input, read_error};
+use crate::input::Input;
 use crate::recorded::Trace;
+use crate::requests::Columns;
 use serde::Deserialize;
 use statmux_core::Time;
 use statmux_core::files::FileError;
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -110,35 +109,43 @@ impl Format {
         if path.extension().is_some_and(|ending| ending == "parquet") {
             return Ok(Self::Requests);
         }
-        let mut first = Vec::new();
-        let start = Input::open(path)?.take(1 << 14).read_to_end(&mut first);
-        start.map_err(|cause| read_error(path, cause))?;
-        let line = first.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let line = String::from_utf8_lossy(line);
+        let input = Input::open(path)?;
+        let line = input.beginning().split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty());
+        let line = String::from_utf8_lossy(line.unwrap_or_default()).to_lowercase();
+        if line.is_empty() {
+            return Err(FileError::whole(path, "is empty"));
+        }
         // The column, or the first character, that only this format has.
         let marks = [
-            ("HashFunction", Self::AzureFunctions2019),
+            ("hashfunction", Self::AzureFunctions2019),
             ("end_timestamp", Self::AzureFunctions2021),
-            ("ContextTokens", Self::AzureLlm2023),
+            ("contexttokens", Self::AzureLlm2023),
             ("input_length", Self::Mooncake),
             ("iat_cv", Self::ServeGen),
-            ("Request tokens", Self::BurstGpt),
+            ("request tokens", Self::BurstGpt),
             ("gmt_create", Self::AlibabaGenai),
             ("model_index", Self::LmsysArena),
             ("arrival_timestamp", Self::Splitwise),
             ("arrival_s", Self::Requests),
         ];
         let marked = marks.into_iter().find(|(mark, _)| line.contains(mark)).map(|(_, format)| format);
-        let headless = line.split(',').count() == 6 && line.starts_with(|c: char| c.is_ascii_digit());
+        let headless = line.split([',', ';', '\t', '|']).count() == 6 && line.starts_with(|c: char| c.is_ascii_digit());
         marked.or(headless.then_some(Self::ServeGen)).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|format| format.name()).collect();
-            FileError::at_line(path, 1, "is the beginning of no trace format we know")
-                .with_help(format!("name the format, one of {}", names.join(", ")))
+            FileError::at_line(path, 1, "is the beginning of no trace format we know").with_help(format!(
+                "name the format, one of {}; or the columns, such as arrival=timestamp,model=endpoint",
+                names.join(", ")
+            ))
         })
     }
 
     /// Reads a trace, all files together; of per-minute formats only what begins before `until`.
     pub fn read(self, files: &[PathBuf], until: Time) -> Result<Trace, FileError> {
+        self.read_mapped(files, until, None)
+    }
+
+    /// The same with the columns that a `mapping` names; only [`Format::Requests`] takes one.
+    pub fn read_mapped(self, files: &[PathBuf], until: Time, mapping: Option<&Columns>) -> Result<Trace, FileError> {
         match self {
             Self::AzureFunctions2019 => azure_functions_2019::read(files, until),
             Self::AzureFunctions2021 => azure_functions_2021::read(files),
@@ -149,7 +156,7 @@ impl Format {
             Self::AlibabaGenai => alibaba_genai::read(files),
             Self::LmsysArena => lmsys_arena::read(files),
             Self::Splitwise => splitwise::read(files),
-            Self::Requests => ours::read(files),
+            Self::Requests => ours::read(files, mapping),
         }
     }
 }
@@ -175,7 +182,7 @@ impl FromStr for Format {
 }
 
 /// A file's name without folder and endings: how a trace is called whose rows name nothing.
-fn stem(path: &Path) -> String {
+pub(crate) fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let end = [".gz", ".zst"].iter().fold(&*name, |name, ending| name.strip_suffix(ending).unwrap_or(name));
     let end = [".csv", ".jsonl", ".parquet"].iter().fold(end, |name, ending| name.strip_suffix(ending).unwrap_or(name));

@@ -7,9 +7,10 @@
 //! rate. Xiang et al., ServeGen, 2025.
 
 use super::stem;
+use crate::clock::{Clock, Epoch, Unit};
 use crate::input::Input;
 use crate::names::Names;
-use crate::recorded::{GapShape, RateWindow, Recorded, Trace};
+use crate::recorded::{GapShape, OwnClock, RateWindow, Recorded, Trace};
 use crate::rows::{Row, Rows};
 use statmux_core::files::FileError;
 use statmux_core::{Span, Time};
@@ -20,7 +21,8 @@ use std::path::{Path, PathBuf};
 const WINDOW: Span = Span::from_millis(600_000);
 
 pub(super) fn read(files: &[PathBuf], until: Time) -> Result<Trace, FileError> {
-    let mut clients = Clients { names: Names::default(), windows: Vec::new(), end: Time::ZERO, until };
+    let clock = Clock::new("timestamp_s", Unit::Seconds);
+    let mut clients = Clients { names: Names::default(), windows: Vec::new(), end: Time::ZERO, until, clock };
     let several = files.len() > 1;
     for path in files {
         if has_header(path)? {
@@ -30,14 +32,20 @@ pub(super) fn read(files: &[PathBuf], until: Time) -> Result<Trace, FileError> {
             clients.chunk(path)?;
         }
     }
+    let first = clients.windows.iter().flatten().map(|window| window.start).min().unwrap_or_default();
+    let own = OwnClock::of(&clients.clock, first);
+    let shift = |at: Time| Time::ZERO + at.since(own.zero);
     for windows in &mut clients.windows {
         windows.sort_by_key(|window| window.start);
+        windows.iter_mut().for_each(|window| window.start = shift(window.start));
     }
     Ok(Trace {
         functions: clients.names.into_list(),
         start: Time::ZERO,
-        end: clients.end,
+        end: shift(clients.end),
         recorded: Recorded::Windows(clients.windows),
+        taken_off: own.taken_off,
+        remarks: own.remarks,
     })
 }
 
@@ -53,6 +61,7 @@ struct Clients {
     windows: Vec<Vec<RateWindow>>,
     end: Time,
     until: Time,
+    clock: Clock,
 }
 
 impl Clients {
@@ -94,13 +103,14 @@ impl Clients {
         let [at, rate, cv, dist, shape] = columns;
         let id = self.names.id(client.as_bytes()).ok_or_else(|| row.error("there are too many clients"))?;
         self.windows.resize(self.names.list().len(), Vec::new());
-        let start = row.time(at, "timestamp_s")?;
+        let start = row.time(at, &mut self.clock)?;
         self.end = self.end.max(start + WINDOW);
         let rate = row.number(rate, "rate_rps")?;
         if !rate.is_finite() || rate < 0.0 {
             return Err(row.error(format!("rate_rps is {rate}, which is no rate")));
         }
-        if rate == 0.0 || start >= self.until {
+        // Only times on the recording's own clock can be compared with the window asked for.
+        if rate == 0.0 || (start >= self.until && self.clock.epoch() == Epoch::Own) {
             return Ok(());
         }
         let positive = |column: usize, name: &str| {

@@ -4,6 +4,7 @@
 //! seconds. Patel et al., Splitwise, ISCA 2024.
 
 use super::stem;
+use crate::clock::{Clock, Unit};
 use crate::names::Names;
 use crate::recorded::{Instants, Trace};
 use crate::rows::Rows;
@@ -14,14 +15,15 @@ use std::path::PathBuf;
 pub(super) fn read(files: &[PathBuf]) -> Result<Trace, FileError> {
     let mut names = Names::default();
     let mut instants = Instants::default();
+    let mut clock = Clock::new("arrival_timestamp", Unit::Seconds);
     for path in files {
         let own_name = stem(path);
         let mut rows = Rows::open(path)?;
-        let application = rows.header().iter().position(|column| column == "application_id");
+        let application = rows.find("application_id")?;
         let [at, prompt_size, token_size] =
             [rows.column("arrival_timestamp")?, rows.column("prompt_size")?, rows.column("token_size")?];
         while let Some(row) = rows.next()? {
-            let arrived = row.time(at, "arrival_timestamp")?;
+            let arrived = row.time(at, &mut clock)?;
             let name = application.map_or(own_name.as_bytes(), |column| row.bytes(column));
             let function = names.id(name).ok_or_else(|| row.error("application_id is not UTF-8 text"))?;
             let prompt = row.count(prompt_size, "prompt_size")?;
@@ -30,5 +32,5 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Trace, FileError> {
             instants.lengths.push(Lengths { prompt, output });
         }
     }
-    Ok(Trace::of_instants(names.into_list(), instants))
+    Ok(Trace::of_instants(names.into_list(), instants, &clock))
 }

@@ -54,6 +54,7 @@ pub(super) fn results(
     workload: &Workload,
     names: &[&str],
     outcomes: &[Outcome],
+    offset: Span,
 ) -> Result<(), FileError> {
     let names = quoted(names);
     write(path, gzip, |out| {
@@ -64,15 +65,15 @@ pub(super) fn results(
             line.push(b',');
             line.extend_from_slice(&names[workload.model[row].index()]);
             line.push(b',');
-            push_seconds(&mut line, workload.arrived[row].nanos());
+            push_seconds(&mut line, (workload.arrived[row] + offset).nanos());
             line.push(b',');
             match outcome {
                 Outcome::Served(served) => {
                     push_integer(&mut line, served.group.0.into());
                     line.push(b',');
-                    push_seconds(&mut line, served.started.nanos());
+                    push_seconds(&mut line, (served.started + offset).nanos());
                     line.push(b',');
-                    push_seconds(&mut line, served.finished.nanos());
+                    push_seconds(&mut line, (served.finished + offset).nanos());
                     line.push(b',');
                 }
                 _ => line.extend_from_slice(b",,,"),

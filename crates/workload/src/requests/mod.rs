@@ -5,6 +5,7 @@
 //! The name's ending says which: `.csv`, `.csv.gz`, `.csv.zst` (read only) or `.parquet`.
 
 mod builder;
+mod columns;
 mod csv_read;
 mod csv_write;
 mod decimal;
@@ -14,35 +15,44 @@ mod results_read;
 
 pub(crate) use decimal::push_seconds;
 
+pub use columns::Columns;
 pub use results_read::{Recorded, read_results};
 
+use crate::clock::Clock;
 use crate::names::Names;
-use builder::Builder;
-use statmux_core::files::{FileError, nearest};
-use statmux_core::{Outcome, Workload};
+use statmux_core::files::FileError;
+use statmux_core::{Outcome, Span, Workload};
 use std::path::Path;
 
-/// The columns of a requests file, in the order in which we write them.
-const COLUMNS: [&str; 5] = ["arrival_s", "model", "slo_s", "prompt_tokens", "output_tokens"];
+/// What a requests file holds.
+pub(crate) struct FileRequests {
+    /// The requests, on the clock of the file; dates are times since 1970.
+    pub(crate) workload: Workload,
+    /// The models' names by id.
+    pub(crate) names: Vec<String>,
+    /// What has read the times.
+    pub(crate) clock: Clock,
+}
 
 /// Reads a requests file whose models all are in `model_names`.
 ///
 /// The workload lasts until its last arrival. Ten million requests take 120 MB, plus 80 MB for each optional column
 /// group.
 pub fn read_requests(path: &Path, model_names: &[impl AsRef<str>]) -> Result<Workload, FileError> {
-    read(path, Names::closed(model_names)).map(|(workload, _)| workload)
+    read(path, Names::closed(model_names), None).map(|read| read.workload)
 }
 
 /// Reads a requests file and collects the names of its models, in order of first appearance.
 pub fn read_requests_and_names(path: &Path) -> Result<(Workload, Vec<String>), FileError> {
-    read(path, Names::default())
+    read(path, Names::default(), None).map(|read| (read.workload, read.names))
 }
 
-fn read(path: &Path, names: Names) -> Result<(Workload, Vec<String>), FileError> {
-    let builder = Builder::new(names);
+/// Reads a requests file, or with a `mapping` of columns somebody else's log. With closed `names`, all models must be
+/// among them.
+pub(crate) fn read(path: &Path, names: Names, mapping: Option<&Columns>) -> Result<FileRequests, FileError> {
     match Kind::of(path)? {
-        Kind::Parquet => parquet_read::read(path, builder),
-        Kind::Csv | Kind::CsvGz | Kind::CsvZst => csv_read::read(path, builder),
+        Kind::Parquet => parquet_read::read(path, names, mapping),
+        Kind::Csv | Kind::CsvGz | Kind::CsvZst => csv_read::read(path, names, mapping),
     }
 }
 
@@ -68,11 +78,26 @@ pub fn write_results(
     names: &[impl AsRef<str>],
     outcomes: &[Outcome],
 ) -> Result<(), FileError> {
+    write_results_at(path, workload, names, outcomes, Span::ZERO)
+}
+
+/// The same for a run that started at `offset` on the clock of the file that its requests are from: all times are
+/// written on that clock.
+///
+/// # Panics
+/// If there are not as many outcomes as requests.
+pub fn write_results_at(
+    path: &Path,
+    workload: &Workload,
+    names: &[impl AsRef<str>],
+    outcomes: &[Outcome],
+    offset: Span,
+) -> Result<(), FileError> {
     assert_eq!(workload.len(), outcomes.len(), "one outcome per request");
     let names = as_strs(names);
     match Kind::of(path)? {
-        Kind::Parquet => parquet_write::results(path, workload, &names, outcomes),
-        kind => csv_write::results(path, kind == Kind::CsvGz, workload, &names, outcomes),
+        Kind::Parquet => parquet_write::results(path, workload, &names, outcomes, offset),
+        kind => csv_write::results(path, kind == Kind::CsvGz, workload, &names, outcomes, offset),
     }
 }
 
@@ -97,44 +122,5 @@ impl Kind {
             FileError::whole(path, "is neither CSV nor Parquet by its name")
                 .with_help("requests files end in .csv, .csv.gz, .csv.zst or .parquet")
         })
-    }
-}
-
-/// Where each of [`COLUMNS`] stands in a file.
-struct Layout {
-    arrival: usize,
-    model: usize,
-    slo: Option<usize>,
-    lengths: Option<(usize, usize)>,
-}
-
-impl Layout {
-    /// Checks a header: all names known, none twice, the required ones there.
-    fn of(path: &Path, header: &[String]) -> Result<Self, FileError> {
-        let at = |name: &str| header.iter().position(|column| column == name);
-        for (position, column) in header.iter().enumerate() {
-            if !COLUMNS.contains(&column.as_str()) {
-                let error = FileError::at_line(path, 1, format!("unknown column `{}`", crate::rows::shorten(column)));
-                let known = COLUMNS.join(",");
-                return Err(error.with_help(match nearest(column, &COLUMNS) {
-                    Some(near) => format!("did you mean `{near}`? Known: {known}"),
-                    None => format!("known: {known}"),
-                }));
-            }
-            if at(column) != Some(position) {
-                return Err(FileError::at_line(path, 1, format!("column `{column}` stands twice in the header")));
-            }
-        }
-        let required = |name: &str| {
-            at(name).ok_or_else(|| {
-                FileError::at_line(path, 1, format!("the header has no column `{name}`"))
-                    .with_help("requests files begin with arrival_s,model[,slo_s][,prompt_tokens,output_tokens]")
-            })
-        };
-        let lengths = match (at("prompt_tokens"), at("output_tokens")) {
-            (None, None) => None,
-            _ => Some((required("prompt_tokens")?, required("output_tokens")?)),
-        };
-        Ok(Self { arrival: required("arrival_s")?, model: required("model")?, slo: at("slo_s"), lengths })
     }
 }

@@ -1,15 +1,21 @@
 //! Requests from Parquet, a batch of rows at a time.
 //!
-//! Any writer's file will do as long as its columns are flat: numbers of any width, nulls or NaN for absent values.
+//! Any writer's file will do as long as its columns are flat: numbers of any width, nulls or NaN for absent values,
+//! and for arrivals timestamps or texts as well.
 
 use super::builder::{Builder, Raw};
-use super::{COLUMNS, Layout};
+use super::columns::{Column, Layout};
+use super::{Columns, FileRequests};
+use crate::clock::{Clock, Unit};
 use crate::input::MOST_REQUESTS;
+use crate::names::Names;
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use statmux_core::Workload;
+use parquet::schema::types::ColumnDescriptor;
+use statmux_core::Time;
 use statmux_core::files::FileError;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,22 +23,22 @@ use std::path::Path;
 
 const BATCH_ROWS: usize = 1 << 13;
 
-pub(super) fn read(path: &Path, builder: Builder) -> Result<(Workload, Vec<String>), FileError> {
+pub(super) fn read(path: &Path, names: Names, mapping: Option<&Columns>) -> Result<FileRequests, FileError> {
     let file = File::open(path).map_err(|cause| FileError::io(path, "cannot read", cause))?;
     // The decoder is not ours, and damaged files have been seen to make such decoders panic; the file is to blame.
-    catch_unwind(AssertUnwindSafe(|| read_file(path, file, builder)))
+    catch_unwind(AssertUnwindSafe(|| read_file(path, file, names, mapping)))
         .unwrap_or_else(|_| Err(FileError::whole(path, "is damaged: its Parquet data contradicts itself")))
 }
 
-fn read_file(path: &Path, file: File, mut builder: Builder) -> Result<(Workload, Vec<String>), FileError> {
+fn read_file(path: &Path, file: File, names: Names, mapping: Option<&Columns>) -> Result<FileRequests, FileError> {
     let damaged = |error: ParquetError| FileError::whole(path, format!("cannot be read as Parquet: {error}"));
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let metadata = reader.metadata().file_metadata();
     let header: Vec<String> = metadata.schema_descr().columns().iter().map(|column| column.path().string()).collect();
     let (columns, kept) = ours(&header);
-    let layout = Layout::of(path, &kept)?;
-    for &column in &columns {
-        let descr = metadata.schema_descr().column(column);
+    let layout = Layout::of(path, &kept, mapping)?;
+    for column in layout.columns() {
+        let descr = metadata.schema_descr().column(columns[column.at]);
         if descr.max_rep_level() > 0 || descr.max_def_level() > 1 {
             return Err(FileError::whole(
                 path,
@@ -44,14 +50,36 @@ fn read_file(path: &Path, file: File, mut builder: Builder) -> Result<(Workload,
     if rows as u64 > MOST_REQUESTS {
         return Err(FileError::whole(path, format!("has more than {MOST_REQUESTS} rows; split it")));
     }
+    let mut builder = Builder::new(path, names, &layout, &kept)?;
     // What a damaged header promises is not believed beyond 16 million rows.
-    builder.reserve(rows.min(1 << 24), layout.slo.is_some(), layout.lengths.is_some());
+    builder.reserve(rows.min(1 << 24));
+    let arrival = metadata.schema_descr().column(columns[layout.arrival.at]);
+    let mut clock = match unit(&arrival) {
+        Some(unit) => Clock::new(&*layout.arrival.name, unit),
+        None => layout.clock.clone(),
+    };
     let mut row = 0_u64;
     for index in 0..reader.num_row_groups() {
         let group = reader.get_row_group(index).map_err(damaged)?;
-        row = read_group(path, group.as_ref(), &layout, &columns, &mut builder, row)?;
+        row = read_group(path, group.as_ref(), (&layout, &columns), &mut clock, &mut builder, row)?;
     }
-    Ok(builder.finish())
+    Ok(builder.finish(clock))
+}
+
+/// The unit of a column that is said to hold timestamps.
+fn unit(column: &ColumnDescriptor) -> Option<Unit> {
+    if let Some(LogicalType::Timestamp(timestamp)) = column.logical_type_ref() {
+        return Some(match timestamp.unit {
+            TimeUnit::MILLIS => Unit::Millis,
+            TimeUnit::MICROS => Unit::Micros,
+            TimeUnit::NANOS => Unit::Nanos,
+        });
+    }
+    match column.converted_type() {
+        ConvertedType::TIMESTAMP_MILLIS => Some(Unit::Millis),
+        ConvertedType::TIMESTAMP_MICROS => Some(Unit::Micros),
+        _ => None,
+    }
 }
 
 /// The columns that are not some writer's row index: their positions in the file, and their names.
@@ -63,20 +91,36 @@ fn ours(header: &[String]) -> (Vec<usize>, Vec<String>) {
 fn read_group(
     path: &Path,
     group: &dyn RowGroupReader,
-    layout: &Layout,
-    columns: &[usize],
-    builder: &mut Builder,
+    (layout, columns): (&Layout, &[usize]),
+    clock: &mut Clock,
+    builder: &mut Builder<'_>,
     mut row: u64,
 ) -> Result<u64, FileError> {
-    let open = |position: usize, name: &'static str| Numbers::open(path, group, columns[position], name);
-    let mut arrival = open(layout.arrival, COLUMNS[0])?;
-    let mut model = Texts::open(path, group, columns[layout.model])?;
-    let mut slo = layout.slo.map(|at| open(at, COLUMNS[2])).transpose()?;
-    let mut prompt = layout.lengths.map(|(at, _)| open(at, COLUMNS[3])).transpose()?;
-    let mut output = layout.lengths.map(|(_, at)| open(at, COLUMNS[4])).transpose()?;
+    let reader = |column: &Column| {
+        group.get_column_reader(columns[column.at]).map_err(|error| damaged(path, &column.name, &error))
+    };
+    let mut arrival = match reader(&layout.arrival)? {
+        texts @ ColumnReader::ByteArrayColumnReader(_) => {
+            Arrivals::Texts(Texts::new(path, &layout.arrival.name, texts))
+        }
+        other => Arrivals::Numbers(Numbers::new(path, &layout.arrival.name, other)),
+    };
+    let mut model = match &layout.model {
+        Some(column) => Some(Texts::new(path, &column.name, reader(column)?)),
+        None => None,
+    };
+    let [mut slo, mut prompt, mut output] = [None, None, None];
+    for (numbers, column) in [(&mut slo, &layout.slo), (&mut prompt, &layout.prompt), (&mut output, &layout.output)] {
+        if let Some(column) = column {
+            *numbers = Some(Numbers::new(path, &column.name, reader(column)?));
+        }
+    }
     loop {
         let rows = arrival.read()?;
-        let mut others = vec![model.read()?];
+        let mut others = Vec::new();
+        if let Some(model) = &mut model {
+            others.push(model.read()?);
+        }
         for column in [&mut slo, &mut prompt, &mut output].into_iter().flatten() {
             others.push(column.read()?);
         }
@@ -92,12 +136,15 @@ fn read_group(
         for at in 0..rows {
             row += 1;
             let wrong = |what: String| FileError::at_field(path, format!("row {row}:"), what);
-            let model = model.get(at).ok_or_else(|| wrong("model is missing".to_owned()))?;
+            let name = match &model {
+                None => None,
+                Some(texts) => Some(texts.get(at).ok_or_else(|| wrong(format!("{} is missing", texts.name)))?),
+            };
             let optional = |column: &Option<Numbers<'_>>| column.as_ref().map_or(f64::NAN, |column| column.values[at]);
             let raw = Raw {
-                arrival_s: arrival.values[at],
-                model,
-                slo_s: optional(&slo),
+                arrived: arrival.time(at, clock).map_err(wrong)?,
+                model: name,
+                slo: optional(&slo),
                 prompt_tokens: optional(&prompt),
                 output_tokens: optional(&output),
             };
@@ -106,18 +153,44 @@ fn read_group(
     }
 }
 
+/// The column of arrivals.
+enum Arrivals<'a> {
+    Numbers(Numbers<'a>),
+    Texts(Texts<'a>),
+}
+
+impl Arrivals<'_> {
+    fn read(&mut self) -> Result<usize, FileError> {
+        match self {
+            Self::Numbers(numbers) => numbers.read(),
+            Self::Texts(texts) => texts.read(),
+        }
+    }
+
+    fn time(&self, row: usize, clock: &mut Clock) -> Result<Time, String> {
+        match self {
+            Self::Numbers(numbers) => match numbers.integers.get(row) {
+                Some(&integer) if !numbers.values[row].is_nan() => clock.read_integer(integer),
+                _ => clock.read_number(numbers.values[row]),
+            },
+            Self::Texts(texts) => clock.read(texts.get(row).unwrap_or_default().trim_ascii()),
+        }
+    }
+}
+
 /// A column of numbers; nulls become NaN.
 struct Numbers<'a> {
     path: &'a Path,
-    name: &'static str,
+    name: &'a str,
     reader: ColumnReader,
     values: Vec<f64>,
+    /// The same exactly, of 64-bit integers.
+    integers: Vec<i64>,
 }
 
 impl<'a> Numbers<'a> {
-    fn open(path: &'a Path, group: &dyn RowGroupReader, column: usize, name: &'static str) -> Result<Self, FileError> {
-        let reader = group.get_column_reader(column).map_err(|error| damaged(path, name, &error))?;
-        Ok(Self { path, name, reader, values: Vec::with_capacity(BATCH_ROWS) })
+    fn new(path: &'a Path, name: &'a str, reader: ColumnReader) -> Self {
+        Self { path, name, reader, values: Vec::with_capacity(BATCH_ROWS), integers: Vec::new() }
     }
 
     /// Reads the next batch and says how many rows it has.
@@ -134,7 +207,11 @@ impl<'a> Numbers<'a> {
                 batch(reader, |value| self.values.push(value.copied().map_or(f64::NAN, f64::from)))
             }
             ColumnReader::Int64ColumnReader(reader) => {
-                batch(reader, |value| self.values.push(value.map_or(f64::NAN, |&value| value as f64)))
+                self.integers.clear();
+                batch(reader, |value| {
+                    self.values.push(value.map_or(f64::NAN, |&value| value as f64));
+                    self.integers.push(value.copied().unwrap_or_default());
+                })
             }
             _ => return Err(FileError::whole(self.path, format!("column `{}` does not hold numbers", self.name))),
         };
@@ -143,25 +220,26 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// A column of names.
+/// A column of texts.
 struct Texts<'a> {
     path: &'a Path,
+    name: &'a str,
     reader: ColumnReader,
     values: Vec<Option<ByteArray>>,
 }
 
 impl<'a> Texts<'a> {
-    fn open(path: &'a Path, group: &dyn RowGroupReader, column: usize) -> Result<Self, FileError> {
-        let reader = group.get_column_reader(column).map_err(|error| damaged(path, "model", &error))?;
-        Ok(Self { path, reader, values: Vec::with_capacity(BATCH_ROWS) })
+    fn new(path: &'a Path, name: &'a str, reader: ColumnReader) -> Self {
+        Self { path, name, reader, values: Vec::with_capacity(BATCH_ROWS) }
     }
 
     fn read(&mut self) -> Result<usize, FileError> {
         self.values.clear();
         let ColumnReader::ByteArrayColumnReader(reader) = &mut self.reader else {
-            return Err(FileError::whole(self.path, "column `model` does not hold text"));
+            return Err(FileError::whole(self.path, format!("column `{}` does not hold text", self.name)));
         };
-        batch(reader, |value| self.values.push(value.cloned())).map_err(|error| damaged(self.path, "model", &error))?;
+        batch(reader, |value| self.values.push(value.cloned()))
+            .map_err(|error| damaged(self.path, self.name, &error))?;
         Ok(self.values.len())
     }
 

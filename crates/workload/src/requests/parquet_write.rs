@@ -45,7 +45,13 @@ pub(super) fn requests(path: &Path, workload: &Workload, names: &[&str]) -> Resu
     })
 }
 
-pub(super) fn results(path: &Path, workload: &Workload, names: &[&str], outcomes: &[Outcome]) -> Result<(), FileError> {
+pub(super) fn results(
+    path: &Path,
+    workload: &Workload,
+    names: &[&str],
+    outcomes: &[Outcome],
+    offset: Span,
+) -> Result<(), FileError> {
     const SCHEMA: &str = "message results {
         required int64 request; required binary model (STRING); required double arrival_s;
         optional int32 group; optional double start_s; optional double finish_s; required binary outcome (STRING);
@@ -62,11 +68,11 @@ pub(super) fn results(path: &Path, workload: &Workload, names: &[&str], outcomes
             group,
             workload.model[rows.clone()].iter().map(|model| names[model.index()].clone()),
         )?;
-        required::<DoubleType>(group, workload.arrived[rows].iter().map(|arrived| arrived.seconds()))?;
+        required::<DoubleType>(group, workload.arrived[rows].iter().map(|&arrived| (arrived + offset).seconds()))?;
         let each = || outcomes.iter().map(served);
         optional::<Int32Type>(group, each().map(|s| s.map(|s: Served| i32::try_from(s.group.0).unwrap_or(i32::MAX))))?;
-        optional::<DoubleType>(group, each().map(|s| s.map(|s| s.started.seconds())))?;
-        optional::<DoubleType>(group, each().map(|s| s.map(|s| s.finished.seconds())))?;
+        optional::<DoubleType>(group, each().map(|s| s.map(|s| (s.started + offset).seconds())))?;
+        optional::<DoubleType>(group, each().map(|s| s.map(|s| (s.finished + offset).seconds())))?;
         required::<ByteArrayType>(group, outcomes.iter().map(|outcome| ByteArray::from(outcome.name())))
     })
 }

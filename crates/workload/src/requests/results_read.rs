@@ -53,9 +53,11 @@ pub fn read_results(path: &Path) -> Result<Recorded, FileError> {
 struct Raw<'a> {
     request: f64,
     model: &'a [u8],
-    arrival_s: f64,
-    /// Group, start and finish, where something ran.
-    ran: [Option<f64>; 3],
+    arrived: Time,
+    /// Where something ran.
+    group: Option<f64>,
+    started: Option<Time>,
+    finished: Option<Time>,
     outcome: &'a str,
 }
 
@@ -71,15 +73,13 @@ impl Builder {
         if raw.request != expected as f64 {
             return Err(format!("request is {}, but {expected} comes next", raw.request));
         }
-        let time = |name: &str, seconds: f64| Time::from_seconds(seconds).ok_or_else(|| bad_seconds(name, seconds));
-        let arrived = time("arrival_s", raw.arrival_s)?;
         let model = self.names.id(raw.model).ok_or("model is not UTF-8 text")?;
-        let served = match raw.ran {
-            [None, None, None] => None,
-            [Some(group), Some(start), Some(finish)] => Some(Served {
+        let served = match (raw.group, raw.started, raw.finished) {
+            (None, None, None) => None,
+            (Some(group), Some(started), Some(finished)) => Some(Served {
                 group: GroupId(whole(group).ok_or_else(|| format!("group is {group}, which is no group"))?),
-                started: time("start_s", start)?,
-                finished: time("finish_s", finish)?,
+                started,
+                finished,
                 in_slo: false,
             }),
             _ => return Err("of group, start_s and finish_s some are empty and some are not".to_owned()),
@@ -88,7 +88,7 @@ impl Builder {
             let ran = if served.is_some() { "something ran" } else { "nothing ran" };
             format!("outcome is `{}`, though {ran}", shorten(raw.outcome))
         })?;
-        self.recorded.arrived.push(arrived);
+        self.recorded.arrived.push(raw.arrived);
         self.recorded.model.push(ModelId(model));
         self.recorded.outcomes.push(outcome);
         Ok(())
@@ -105,12 +105,10 @@ fn read_csv(path: &Path, builder: &mut Builder) -> Result<(), FileError> {
         let raw = Raw {
             request: row.number(at[0], COLUMNS[0])?,
             model: row.bytes(at[1]),
-            arrival_s: row.number(at[2], COLUMNS[2])?,
-            ran: [
-                optional(&row, at[3], COLUMNS[3])?,
-                optional(&row, at[4], COLUMNS[4])?,
-                optional(&row, at[5], COLUMNS[5])?,
-            ],
+            arrived: row.seconds(at[2], COLUMNS[2])?,
+            group: optional(&row, at[3], |at| row.number(at, COLUMNS[3]))?,
+            started: optional(&row, at[4], |at| row.seconds(at, COLUMNS[4]))?,
+            finished: optional(&row, at[5], |at| row.seconds(at, COLUMNS[5]))?,
             outcome: row.text(at[6], COLUMNS[6])?,
         };
         builder.push(&raw).map_err(|what| row.error(what))?;
@@ -118,8 +116,12 @@ fn read_csv(path: &Path, builder: &mut Builder) -> Result<(), FileError> {
     Ok(())
 }
 
-fn optional(row: &Row<'_>, column: usize, name: &str) -> Result<Option<f64>, FileError> {
-    if row.bytes(column).is_empty() { Ok(None) } else { row.number(column, name).map(Some) }
+fn optional<T>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl FnOnce(usize) -> Result<T, FileError>,
+) -> Result<Option<T>, FileError> {
+    if row.bytes(column).is_empty() { Ok(None) } else { read(column).map(Some) }
 }
 
 fn read_parquet(path: &Path, file: File, builder: &mut Builder) -> Result<(), FileError> {
@@ -140,12 +142,18 @@ fn read_parquet(path: &Path, file: File, builder: &mut Builder) -> Result<(), Fi
         let wrong = |what: String| FileError::at_field(path, format!("row {}:", index + 1), what);
         let number = |at: usize| number(fields[at]);
         let required = |at: usize| number(at).ok_or_else(|| wrong(format!("{} is not a number", COLUMNS[at])));
+        let time = |at: usize| {
+            let time = |seconds| Time::from_seconds(seconds).ok_or_else(|| wrong(bad_seconds(COLUMNS[at], seconds)));
+            number(at).map(time).transpose()
+        };
         let text = |at: usize| text(fields[at]).ok_or_else(|| wrong(format!("{} is not text", COLUMNS[at])));
         let raw = Raw {
             request: required(0)?,
             model: text(1)?.as_bytes(),
-            arrival_s: required(2)?,
-            ran: [number(3), number(4), number(5)],
+            arrived: time(2)?.ok_or_else(|| wrong("arrival_s is not a number".to_owned()))?,
+            group: number(3),
+            started: time(4)?,
+            finished: time(5)?,
             outcome: text(6)?,
         };
         builder.push(&raw).map_err(wrong)?;

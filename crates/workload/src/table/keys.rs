@@ -30,6 +30,7 @@ keys!(
     max_requests,
     duration,
     file,
+    columns,
     rate,
     cv,
     shape,
@@ -50,7 +51,7 @@ keys!(
 /// The keys that a kind takes.
 fn keys_of(kind: WorkloadKind) -> &'static [&'static str] {
     match kind {
-        WorkloadKind::Requests => &["file", "duration", "seed", "max_requests"],
+        WorkloadKind::Requests => &["file", "columns", "window", "duration", "seed", "max_requests"],
         WorkloadKind::Gamma => &["rate", "cv", "duration", "split", "seed", "max_requests"],
         WorkloadKind::Poisson | WorkloadKind::Deterministic => &["rate", "duration", "split", "seed", "max_requests"],
         WorkloadKind::Pareto | WorkloadKind::Weibull => {
@@ -60,6 +61,7 @@ fn keys_of(kind: WorkloadKind) -> &'static [&'static str] {
         WorkloadKind::Trace => &[
             "format",
             "files",
+            "columns",
             "window",
             "mapping",
             "resample",

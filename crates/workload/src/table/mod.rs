@@ -4,15 +4,17 @@
 //! turns the table into requests; all chance in it comes from the seed.
 
 mod keys;
+mod listed;
+mod remark;
 mod synthetic;
 mod trace;
 mod window;
 
-pub use trace::{Fit, Mapping, ResampleTable, cut};
+pub use trace::{Fit, Mapping, ResampleTable, begin, cut};
 pub use window::{TraceTime, WindowTable};
 
 use crate::format::Format;
-use crate::requests::read_requests;
+use crate::requests::Columns;
 use crate::split::Split;
 use serde::Deserialize;
 use statmux_core::files::{FileError, Quantity};
@@ -67,10 +69,12 @@ pub struct WorkloadTable {
     pub seed: Option<u64>,
     /// Keeps only the first so many requests.
     pub max_requests: Option<u64>,
-    /// How long requests arrive; for a requests file, how long they were collected.
+    /// How long requests arrive; for a requests file, how long they were collected, from the run's start.
     pub duration: Option<Quantity<Span>>,
     /// The requests file, relative to the scenario.
     pub file: Option<PathBuf>,
+    /// Which columns of the file are meant, if it is somebody else's log.
+    pub columns: Option<Columns>,
     /// Requests per second of all models together.
     pub rate: Option<f64>,
     /// Standard deviation of the gaps over their mean.
@@ -87,7 +91,7 @@ pub struct WorkloadTable {
     pub format: Option<Format>,
     /// The trace's files, relative to the scenario.
     pub files: Option<Vec<PathBuf>>,
-    /// The part of the trace that is used; all of it if absent.
+    /// The part of the trace or requests file that is used; all of it, from the first request on, if absent.
     pub window: Option<WindowTable>,
     /// How the trace's functions become the scenario's models.
     pub mapping: Option<Mapping>,
@@ -112,6 +116,12 @@ pub struct Built {
     pub workload: Workload,
     /// What of it is recorded, what is resampled, and what is synthetic.
     pub provenance: String,
+    /// When the run starts on the clock of the file that the requests are from; zero if a window was asked for.
+    pub offset: Span,
+    /// What was understood in a way that a reader should know of.
+    pub remarks: Vec<String>,
+    /// What looks like a mistake.
+    pub warnings: Vec<String>,
 }
 
 impl WorkloadTable {
@@ -185,23 +195,6 @@ impl WorkloadTable {
             return Err(site.error("kind", "gives no request at all").with_help("raise the rate or the duration"));
         }
         Ok(built)
-    }
-
-    fn build_requests(&self, site: &Site<'_>, model_names: &[String]) -> Result<Built, FileError> {
-        let file = self.file.as_ref().ok_or_else(|| site.error("file", "is missing: which requests file?"))?;
-        let path = site.resolve(file);
-        let mut workload = read_requests(&path, model_names)?;
-        if workload.is_empty() {
-            return Err(FileError::whole(&path, "holds no requests"));
-        }
-        if let Some(Quantity(duration)) = self.duration {
-            if duration < workload.duration {
-                let last = workload.duration.seconds();
-                return Err(site.error("duration", format!("ends before the last request, which arrives at {last} s")));
-            }
-            workload.duration = duration;
-        }
-        Ok(Built { workload, provenance: format!("requests as listed in {}", file.display()) })
     }
 }
 

@@ -39,7 +39,13 @@ impl WorkloadTable {
             }
         }
         let provenance = format!("synthetic: {} arrivals, {rate} requests/s in all", kind.name());
-        Ok(Built { workload: merge.finish(duration), provenance })
+        Ok(Built {
+            workload: merge.finish(duration),
+            provenance,
+            offset: Span::ZERO,
+            remarks: Vec::new(),
+            warnings: Vec::new(),
+        })
     }
 
     /// The process of one model that gets `rate` requests per second.

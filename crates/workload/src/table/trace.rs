@@ -1,8 +1,10 @@
 //! Workloads from recorded traces.
 
+use super::remark::{far_apart, starts_late};
 use super::{Built, Site, WorkloadTable};
 pub use crate::transform::{Fit, Mapping};
 
+use crate::format::Format;
 use crate::recorded::{Recorded, Trace};
 use crate::transform::{CvRule, Keep, Resample, TransformError, assign, replay, resample};
 use serde::Deserialize;
@@ -43,14 +45,25 @@ impl WorkloadTable {
         if thin.is_some() && how.is_some() {
             return Err(site.error("thin", "applies to replay only").with_help("use resample.rate_scale"));
         }
-        let (trace, span) = self.read_window(site)?;
+        let Cut { trace, span, starts, recording } = self.read_window(site)?;
         let keep = Keep { min_calls: self.min_function_requests.unwrap_or(0), top: self.top_functions };
         let assignment =
             assign(&trace, model_names, mapping, keep).map_err(|error| site.error("mapping", error.to_string()))?;
         if assignment.functions() == 0 {
             return Err(site.error("window", "holds no request of the functions that are kept"));
         }
+        // Without a window, the run starts at the first request of what is kept.
+        let kept = trace.first(|function| assignment.of(function).is_some()).filter(|_| self.window.is_none());
+        let (trace, span, starts) = match kept {
+            Some(first) if first > Time::ZERO => {
+                let left = span.saturating_sub(first.since(Time::ZERO)).max(Span::from_nanos(1));
+                (trace.slice(first, Time::ZERO + span + Span::from_nanos(1)), left, starts + first.since(Time::ZERO))
+            }
+            _ => (trace, span, starts),
+        };
         let provenance = provenance(&trace, how.as_ref(), thin, time_scale);
+        let recorded_instants = matches!(trace.recorded, Recorded::Instants(_));
+        let (mut remarks, taken_off) = (trace.remarks.clone(), trace.taken_off);
         let functions = assignment.functions();
         let transformed = match &how {
             Some(how) => {
@@ -72,8 +85,24 @@ impl WorkloadTable {
         }
         compress(&mut workload, time_scale);
         let format = self.format.map_or("trace", |format| format.name());
+        let mut warnings = Vec::new();
+        if recorded_instants && how.is_none() {
+            warnings.extend(far_apart(&workload));
+        }
+        let offset = if self.window.is_some() { Span::ZERO } else { taken_off + starts.since(Time::ZERO) };
+        if self.window.is_none() && remarks.is_empty() {
+            remarks.extend(starts_late(starts.since(Time::ZERO), recording));
+        }
+        let file = self.files.iter().flatten().next().map_or_else(PathBuf::new, Clone::clone);
+        let named = |text: String| format!("{}: {text}", file.display());
         let provenance = format!("{format}, {functions} functions on {} models: {provenance}", model_names.len());
-        Ok(Built { workload, provenance })
+        Ok(Built {
+            workload,
+            provenance,
+            offset: if time_scale == 1.0 { offset } else { Span::ZERO },
+            remarks: remarks.into_iter().map(named).collect(),
+            warnings: warnings.into_iter().map(named).collect(),
+        })
     }
 
     /// The factor by which the clock runs faster than recorded.
@@ -85,20 +114,20 @@ impl WorkloadTable {
         Ok(site.optional_positive("time_scale", self.time_scale.or(inner))?.unwrap_or(1.0))
     }
 
-    /// The window's part of the trace, on a clock that starts with the window, and the window's length.
-    fn read_window(&self, site: &Site<'_>) -> Result<(Trace, Span), FileError> {
+    /// The window's part of the trace, or all of it.
+    fn read_window(&self, site: &Site<'_>) -> Result<Cut, FileError> {
         let format = self.format.ok_or_else(|| site.error("format", "is missing: which trace format?"))?;
         let files: Vec<PathBuf> = self.files.iter().flatten().map(|file| site.resolve(file)).collect();
         if files.is_empty() {
             return Err(site.error("files", "is missing or empty: which trace files?"));
         }
-        let (start, end) = self.window.map_or((None, None), |window| (window.start, window.end));
-        let (start, end) = (start.map(|start| start.0), end.map(|end| end.0));
-        if start.unwrap_or_default() >= end.unwrap_or(Time::NEVER) {
-            return Err(site.error("window", "ends before it starts"));
+        let (start, end) = self.window_bounds(site)?;
+        if self.columns.is_some() && format != Format::Requests {
+            return Err(site.error("columns", "are those of format = \"requests\" only"));
         }
-        let trace = format.read(&files, end.unwrap_or(Time::NEVER))?;
+        let trace = format.read_mapped(&files, end.unwrap_or(Time::NEVER), self.columns.as_ref())?;
         let recording = (trace.start, trace.end);
+        let starts = begin(&trace, start, end);
         let (trace, span) = cut(trace, start, end);
         if trace.counts().iter().all(|&count| count == 0) {
             let (from, to) = (clock_time(recording.0), clock_time(recording.1));
@@ -106,13 +135,36 @@ impl WorkloadTable {
                 .error("window", "holds no request")
                 .with_help(format!("the recording covers {from} to {to} (day.hour.minute)")));
         }
-        Ok((trace, span))
+        Ok(Cut { trace, span, starts, recording: recording.1.since(recording.0) })
     }
 }
 
-/// The part of a trace from `start` to `end`, or all of it, on a clock that starts with it; and that part's length.
+/// A part of a trace.
+struct Cut {
+    /// The part, on a clock that starts with it.
+    trace: Trace,
+    /// How long it is.
+    span: Span,
+    /// When it starts on the trace's own clock.
+    starts: Time,
+    /// How long all of the recording is.
+    recording: Span,
+}
+
+/// Where the part of a trace from `start` to `end` begins: with the recording, or if neither is given with the first
+/// call.
+pub fn begin(trace: &Trace, start: Option<Time>, end: Option<Time>) -> Time {
+    match (start, end) {
+        (Some(start), _) => start,
+        (None, Some(_)) => trace.start,
+        (None, None) => trace.first(|_| true).unwrap_or(trace.start),
+    }
+}
+
+/// The part of a trace from `start` to `end`, or all of it from the first call on, on a clock that starts with it; and
+/// that part's length.
 pub fn cut(trace: Trace, start: Option<Time>, end: Option<Time>) -> (Trace, Span) {
-    let start = start.unwrap_or(trace.start);
+    let start = begin(&trace, start, end);
     // Without an end, the last call is to be in.
     let until = end.unwrap_or(trace.end + Span::from_nanos(1));
     let span = end.unwrap_or(trace.end).since(start);
@@ -120,7 +172,7 @@ pub fn cut(trace: Trace, start: Option<Time>, end: Option<Time>) -> (Trace, Span
 }
 
 /// A trace time as day.hour.minute.
-fn clock_time(time: Time) -> String {
+pub(super) fn clock_time(time: Time) -> String {
     let minutes = time.nanos() / 60_000_000_000;
     format!("{}.{}.{}", minutes / 1440, minutes / 60 % 24, minutes % 60)
 }

@@ -117,6 +117,8 @@ mod tests {
             start: Time::ZERO,
             end: Time::from_nanos(60_000_000_000),
             recorded: Recorded::PerMinute(counts.iter().map(minutes).collect()),
+            taken_off: statmux_core::Span::ZERO,
+            remarks: Vec::new(),
         };
         let assignment = assign(&trace, models, mapping, keep)?;
         Ok(assignment.model.into_iter().map(|model| model.map(|model| model.0)).collect())

@@ -8,9 +8,9 @@ use serde::Serialize;
 use statmux_core::files::Quantity;
 use statmux_core::{Seed, Span};
 use statmux_report::number;
-use statmux_workload::WorkloadTable;
 use statmux_workload::requests::write_requests;
 use statmux_workload::table::{Mapping, ResampleTable, WindowTable, WorkloadKind};
+use statmux_workload::{Format, WorkloadTable};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `statmux trace convert`.
@@ -55,6 +55,8 @@ struct Data {
     requests: usize,
     models: usize,
     duration_s: f64,
+    /// When its first request arrived on the clock of the trace; requests are written on a clock that starts there.
+    starts_at_s: f64,
     seed: u64,
     provenance: String,
 }
@@ -64,15 +66,23 @@ pub(super) fn run(args: &ConvertArgs, common: Common) -> anyhow::Result<End> {
     let (start, end) = args.source.bounds()?;
     let (names, mapping) = match args.onto.models {
         Some(models) => ((0..models).map(|model| format!("m{model}")).collect(), args.onto.mapping),
-        None => (args.source.read()?.1.functions, Mapping::ByName),
+        None => (args.source.read()?.trace.functions, Mapping::ByName),
     };
     let absolute = |file: &PathBuf| std::path::absolute(file).map_err(|error| UsageError(error.to_string()));
+    let files: Vec<PathBuf> = args.source.files.iter().map(absolute).collect::<Result<_, _>>()?;
+    // Requests that stay what they are keep their SLOs, which traces do not have.
+    let as_listed = format == Format::Requests
+        && matches!(files[..], [_])
+        && !args.resample
+        && (args.onto.models.is_none() && args.time_scale.is_none() && args.thin.is_none());
     let table = WorkloadTable {
-        kind: Some(WorkloadKind::Trace),
-        format: Some(format),
-        files: Some(args.source.files.iter().map(absolute).collect::<Result<_, _>>()?),
-        window: Some(WindowTable { start, end }),
-        mapping: Some(mapping),
+        kind: Some(if as_listed { WorkloadKind::Requests } else { WorkloadKind::Trace }),
+        format: (!as_listed).then_some(format),
+        file: as_listed.then(|| files[0].clone()),
+        files: (!as_listed).then_some(files),
+        window: (start.is_some() || end.is_some()).then_some(WindowTable { start, end }),
+        columns: args.source.columns.clone(),
+        mapping: (!as_listed).then_some(mapping),
         resample: args.resample.then(|| ResampleTable {
             interval: args.interval.map(Quantity),
             rate_scale: args.rate_scale,
@@ -87,12 +97,19 @@ pub(super) fn run(args: &ConvertArgs, common: Common) -> anyhow::Result<End> {
     };
     let seed = Seed(common.seed.unwrap_or(0));
     let built = table.build_with_provenance(Path::new("command line"), &names, seed)?;
+    for text in built.warnings.iter().filter(|_| !common.quiet) {
+        eprintln!("warning: {text}");
+    }
+    for text in built.remarks.iter().filter(|_| !common.quiet) {
+        eprintln!("note: {text}");
+    }
     write_requests(&args.to, &built.workload, &names)?;
     let data = Data {
         file: args.to.display().to_string(),
         requests: built.workload.len(),
         models: names.len(),
         duration_s: built.workload.duration.seconds(),
+        starts_at_s: built.offset.seconds(),
         seed: seed.0,
         provenance: built.provenance,
     };

@@ -1,6 +1,6 @@
 //! `statmux trace fit`: rate and CV of each function or model in each window.
 
-use super::{Onto, Source};
+use super::{Onto, Part, Source};
 use crate::args::{Common, Format as Output};
 use crate::output::{End, print};
 use clap::{Args, ValueEnum};
@@ -48,7 +48,7 @@ struct Row<'a> {
 }
 
 pub(super) fn run(args: &FitArgs, common: Common) -> anyhow::Result<End> {
-    let (_, trace, span) = args.source.read()?;
+    let Part { trace, span, .. } = args.source.read()?;
     let wrong = |error: &dyn std::fmt::Display| {
         FileError::whole(&args.source.files[0], format!("cannot be fitted: interval {error}"))
     };

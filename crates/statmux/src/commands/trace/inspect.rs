@@ -1,6 +1,6 @@
 //! `statmux trace inspect`: a trace in figures and a picture.
 
-use super::Source;
+use super::{Part, Source};
 use crate::args::Common;
 use crate::output::{End, print};
 use clap::Args;
@@ -26,14 +26,19 @@ pub(super) struct InspectArgs {
 #[derive(Serialize)]
 struct Data {
     format: &'static str,
+    /// When the part looked at starts on the clock of the file.
+    starts_at_s: f64,
+    /// How the times were understood, where that is not plain.
+    remarks: Vec<String>,
     #[serde(flatten)]
     inspection: Inspection,
 }
 
 pub(super) fn run(args: &InspectArgs, common: Common) -> anyhow::Result<End> {
-    let (format, trace, span) = args.source.read()?;
+    let Part { format, trace, span, starts } = args.source.read()?;
     let inspection = inspect(&trace, span, args.intervals as usize);
-    let data = Data { format: format.name(), inspection };
+    let data =
+        Data { format: format.name(), starts_at_s: starts.seconds(), remarks: trace.remarks.clone(), inspection };
     print(common.format, || text(&data, args.top), &data)?;
     Ok(End::Done)
 }
@@ -43,10 +48,11 @@ fn text(data: &Data, top: usize) -> String {
     let cv = |cv: Option<f64>| cv.map_or_else(|| "not recorded".to_owned(), |cv| number::significant(cv, 3));
     let shares = &seen.top_shares;
     let mut text = format!(
-        "{} ({}), {}\n{} requests, {}, to {} of {} functions\nCV of gaps {}, of load per {} {}\nbusiest 1, 5, 10, 20 functions: {}, {}, {}, {} of all requests\n\n",
+        "{} ({}), {} from {} on\n{} requests, {}, to {} of {} functions\nCV of gaps {}, of load per {} {}\nbusiest 1, 5, 10, 20 functions: {}, {}, {}, {} of all requests\n\n",
         data.format,
         seen.recorded_as,
         number::duration(seen.span_s),
+        clock(data.starts_at_s),
         number::count(seen.requests),
         number::rate(seen.rate_rps, "requests"),
         number::count(seen.active_functions as u64),
@@ -59,6 +65,9 @@ fn text(data: &Data, top: usize) -> String {
         number::percent(shares.top_10),
         number::percent(shares.top_20),
     );
+    for remark in &data.remarks {
+        text.insert_str(text.len() - 1, &format!("{remark}\n"));
+    }
     let columns = ["requests", "share", "requests/s", "CV of gaps", "CV of load"];
     let mut table = Table::new([Column::text("function")].into_iter().chain(columns.map(Column::number)));
     let mut load = Sparklines::new(60, "requests/s");
@@ -82,6 +91,12 @@ fn text(data: &Data, top: usize) -> String {
     text.push_str("\nload over time\n");
     text.push_str(&load.to_text(Glyphs::Blocks));
     text
+}
+
+/// A time on a clock, exact to the second, and in days if it is late.
+fn clock(seconds: f64) -> String {
+    let days = seconds / 86_400.0;
+    if days >= 1.0 { format!("{seconds:.0} s ({days:.1} days)") } else { number::duration(seconds) }
 }
 
 /// Names that are hashes are told apart by their first characters well enough.

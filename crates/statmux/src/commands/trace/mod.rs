@@ -8,11 +8,12 @@ mod synth;
 use crate::args::Common;
 use crate::output::{End, UsageError};
 use clap::{Args, Subcommand};
-use statmux_core::Span;
 use statmux_core::files::FileError;
+use statmux_core::{Span, Time};
 use statmux_workload::Format;
 use statmux_workload::recorded::Trace;
-use statmux_workload::table::{Mapping, TraceTime, cut};
+use statmux_workload::requests::Columns;
+use statmux_workload::table::{Mapping, TraceTime, begin, cut};
 use std::path::PathBuf;
 
 /// Arguments of `statmux trace`.
@@ -52,7 +53,12 @@ struct Source {
     /// The format; told from the first file's beginning if left out
     #[arg(long, value_name = "FORMAT")]
     from: Option<Format>,
-    /// The part to use, such as `0.8.0..0.9.0` (day.hour.minute) or `8h..9h`; either side may be empty
+    /// The columns of somebody else's log, such as `arrival=timestamp,model=endpoint`; also slo, prompt_tokens,
+    /// output_tokens, and arrival_unit=ms|us|ns
+    #[arg(long, value_name = "WHAT=COLUMN,…")]
+    columns: Option<Columns>,
+    /// The part to use, such as `0.8.0..0.9.0` (day.hour.minute) or `8h..9h`; either side may be empty. Without it,
+    /// everything from the first request on
     #[arg(long, value_name = "START..END")]
     window: Option<String>,
 }
@@ -77,10 +83,14 @@ fn mapping(name: &str) -> Result<Mapping, String> {
 }
 
 impl Source {
-    fn format(&self) -> Result<Format, FileError> {
-        match self.from {
-            Some(format) => Ok(format),
-            None => Format::detect(&self.files[0]),
+    fn format(&self) -> anyhow::Result<Format> {
+        match (self.from, &self.columns) {
+            (None | Some(Format::Requests), Some(_)) => Ok(Format::Requests),
+            (Some(format), Some(_)) => {
+                Err(UsageError(format!("--columns: the format {format} has columns of its own")).into())
+            }
+            (Some(format), None) => Ok(format),
+            (None, None) => Ok(Format::detect(&self.files[0])?),
         }
     }
 
@@ -97,16 +107,28 @@ impl Source {
         Ok((start, end))
     }
 
-    /// The window's part of the trace, and the window's length.
-    fn read(&self) -> anyhow::Result<(Format, Trace, Span)> {
+    /// The window's part of the trace, or all of it from its first call on.
+    fn read(&self) -> anyhow::Result<Part> {
         let (start, end) = self.bounds()?;
         let (start, end) = (start.map(|time| time.0), end.map(|time| time.0));
         let format = self.format()?;
-        let trace = format.read(&self.files, end.unwrap_or(statmux_core::Time::NEVER))?;
+        let trace = format.read_mapped(&self.files, end.unwrap_or(Time::NEVER), self.columns.as_ref())?;
+        let starts = begin(&trace, start, end) + trace.taken_off;
         let (trace, span) = cut(trace, start, end);
         if trace.counts().iter().all(|&count| count == 0) {
             return Err(FileError::whole(&self.files[0], "holds no request in this window").into());
         }
-        Ok((format, trace, span))
+        Ok(Part { format, trace, span, starts })
     }
+}
+
+/// A part of a trace.
+struct Part {
+    format: Format,
+    /// The part, on a clock that starts with it.
+    trace: Trace,
+    /// How long it is.
+    span: Span,
+    /// When it starts on the clock of the file.
+    starts: Time,
 }
