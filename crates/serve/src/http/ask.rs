@@ -2,6 +2,7 @@
 
 use crate::gateway::{Pending, Question, ServedModel};
 use crate::http::Front;
+use crate::http::body::Unpacking;
 use crate::http::error::ApiError;
 use crate::http::fields::any_of;
 use crate::http::json::{FromJson, Json, Wrong};
@@ -12,7 +13,7 @@ use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use statmux_core::backend::{Input, Text};
 use statmux_core::{Span, Time};
 use std::fmt::Write;
@@ -35,15 +36,19 @@ pub(crate) struct Received {
 
 /// Takes in a request whole, within the limits of the front.
 pub(crate) async fn receive(front: &Front, request: Request) -> Result<Received, ApiError> {
-    let (head, body) = request.into_parts();
-    let limit = front.settings.body_limit;
-    let body = Limited::new(body, limit).collect();
-    let body = match tokio::time::timeout(front.settings.body_timeout, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(ApiError::body_too_large(limit)),
-        Ok(Err(error)) => return Err(ApiError::malformed(format!("the body broke off: {error}"))),
-        Err(_) => return Err(ApiError::body_too_slow()),
+    let (head, mut body) = request.into_parts();
+    let mut unpacking = Unpacking::begin(&head.headers, front.settings.body_limit)?;
+    let whole = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ApiError::malformed(format!("the body broke off: {error}")))?;
+            if let Ok(piece) = frame.into_data() {
+                unpacking.push(&piece)?;
+            }
+        }
+        unpacking.finish()
     };
+    let whole = tokio::time::timeout(front.settings.body_timeout, whole).await;
+    let body = Bytes::from(whole.unwrap_or_else(|_| Err(ApiError::body_too_slow()))?);
     Ok(Received { head, body, arrived: front.gateway.clock().now() })
 }
 

@@ -6,10 +6,11 @@
 //! answers with it.
 
 use crate::gateway::ServedModel;
+use crate::http::body::ACCEPTED;
 use crate::request::{Cause, Refusal};
 use crate::site::ReplaceError;
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -117,6 +118,17 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
     }
 
+    pub(crate) fn unknown_encoding(found: &str) -> Self {
+        let message =
+            format!("bodies compressed as {found} are not understood; send it plain, or as one of {ACCEPTED}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_encoding", message)
+    }
+
+    pub(crate) fn unknown_version(name: &str, version: &str, only: &str) -> Self {
+        let message = format!("there is no version `{version}` of model `{name}`; its only version is {only}");
+        Self::new(StatusCode::NOT_FOUND, "version_not_found", message)
+    }
+
     pub(crate) fn unknown_model(name: &str) -> Self {
         let mut error =
             Self::new(StatusCode::NOT_FOUND, "model_not_found", format!("there is no model `{name}`; see /v1/models"));
@@ -165,6 +177,11 @@ impl ApiError {
         error
     }
 
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Why, for machines.
     pub(crate) fn reason(&self) -> &'static str {
         self.detail.reason
@@ -182,6 +199,9 @@ impl ApiError {
         if let Some(retry_ms) = self.detail.retry_after_ms {
             // The header counts in whole seconds.
             headers.insert(RETRY_AFTER, HeaderValue::from((retry_ms / 1000.0).ceil().max(1.0) as u64));
+        }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"statmux\""));
@@ -220,6 +240,8 @@ pub(super) struct KeyErrors;
 pub(super) struct ModelErrors;
 /// The errors that asking a model under `/v2` may end in.
 pub(super) struct ProtocolErrors;
+/// The errors that paths under `/v2` with a body and without a model may answer with.
+pub(super) struct IndexErrors;
 /// The same as [`KeyErrors`] elsewhere.
 pub(super) struct OpenAiKeyErrors;
 /// The same as [`ModelErrors`] elsewhere.
@@ -272,6 +294,7 @@ errors! {
     KeyErrors: ProtocolErrorBody<'_>, [&KEY];
     ModelErrors: ProtocolErrorBody<'_>, [&KEY, &MODEL];
     ProtocolErrors: ProtocolErrorBody<'_>, [&KEY, &MODEL, &BODY, &ANSWER];
+    IndexErrors: ProtocolErrorBody<'_>, [&KEY, &BODY];
     OpenAiKeyErrors: ErrorBody, [&KEY];
     OpenAiModelErrors: ErrorBody, [&KEY, &MODEL];
     PlaceErrors: ErrorBody, [&KEY, &BODY, &PLACE];

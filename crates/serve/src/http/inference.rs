@@ -28,30 +28,33 @@ use utoipa::{PartialSchema as _, ToSchema};
 
 /// Where the JSON of a body with binary data ends.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-const VERSION: &str = "1";
+/// The only version that models have.
+pub(super) const VERSION: &str = "1";
+
+const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"];
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ServerMetadata {
     name: &'static str,
     version: &'static str,
-    extensions: [&'static str; 1],
+    extensions: [&'static str; 4],
 }
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ModelMetadata<'a> {
     name: &'a str,
     versions: [&'static str; 1],
-    platform: String,
-    inputs: Vec<TensorMetadata>,
-    outputs: Vec<TensorMetadata>,
+    pub(super) platform: String,
+    pub(super) inputs: Vec<TensorMetadata>,
+    pub(super) outputs: Vec<TensorMetadata>,
 }
 
 /// A tensor that a model takes or gives; -1 stands for any length.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TensorMetadata {
-    name: &'static str,
-    datatype: &'static str,
-    shape: Vec<i64>,
+    pub(super) name: &'static str,
+    pub(super) datatype: &'static str,
+    pub(super) shape: Vec<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -158,8 +161,7 @@ pub(super) struct InferResponse<'a> {
 /// What the server is.
 #[utoipa::path(get, path = "/v2", tag = "Open Inference Protocol", responses((status = 200, description = "name, version and extensions", body = ServerMetadata), KeyErrors))]
 pub(super) async fn server() -> Response {
-    let metadata =
-        ServerMetadata { name: "statmux", version: env!("CARGO_PKG_VERSION"), extensions: ["binary_tensor_data"] };
+    let metadata = ServerMetadata { name: "statmux", version: env!("CARGO_PKG_VERSION"), extensions: EXTENSIONS };
     respond(json(&metadata), "application/json", &[])
 }
 
@@ -186,10 +188,15 @@ pub(super) async fn model(State(front): State<Arc<Front>>, Path(name): Path<Stri
     Ok(respond(json(&metadata(find(&front, &name)?)), "application/json", &[]))
 }
 
+/// What a version of a model takes and gives.
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "Open Inference Protocol",
+    params(("model" = String, Path), ("version" = String, Path)),
+    responses((status = 200, description = "its tensors", body = ModelMetadata), ModelErrors))]
 pub(super) async fn model_version(
     front: State<Arc<Front>>,
-    Path((name, _)): Path<(String, String)>,
+    Path((name, version)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
+    check_version(&name, &version)?;
     model(front, Path(name)).await
 }
 
@@ -204,10 +211,15 @@ pub(super) async fn model_ready(
     Ok(status(!front.gateway.is_draining() && front.gateway.is_ready(model)))
 }
 
+/// Whether a group that holds the version of the model is up.
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", tag = "Open Inference Protocol",
+    params(("model" = String, Path), ("version" = String, Path)),
+    responses((status = 200, description = "it is"), (status = 503, description = "it is not"), ModelErrors))]
 pub(super) async fn model_version_ready(
     front: State<Arc<Front>>,
-    Path((name, _)): Path<(String, String)>,
+    Path((name, version)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
+    check_version(&name, &version)?;
     model_ready(front, Path(name)).await
 }
 
@@ -225,12 +237,23 @@ pub(super) async fn infer(
     run(&front, &name, request).await
 }
 
+/// Runs a version of a model.
+#[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "Open Inference Protocol", request_body = InferRequest,
+    params(("model" = String, Path), ("version" = String, Path)),
+    responses((status = 200, description = "the outputs, as JSON or with binary data after it", body = InferResponse),
+        ProtocolErrors))]
 pub(super) async fn infer_version(
     front: State<Arc<Front>>,
-    Path((name, _)): Path<(String, String)>,
+    Path((name, version)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    check_version(&name, &version)?;
     infer(front, Path(name), request).await
+}
+
+/// Every model has one version.
+pub(super) fn check_version(name: &str, version: &str) -> Result<(), ApiError> {
+    if version == VERSION { Ok(()) } else { Err(ApiError::unknown_version(name, version, VERSION)) }
 }
 
 async fn run(front: &Front, name: &str, request: Request) -> Result<Response, ApiError> {
@@ -464,7 +487,7 @@ fn stopped(model: &ServedModel, tokens: &mut Vec<u32>, stops: &[String]) -> Resu
     Ok(text)
 }
 
-fn metadata(model: &ServedModel) -> ModelMetadata<'_> {
+pub(super) fn metadata(model: &ServedModel) -> ModelMetadata<'_> {
     let tensor = |name, datatype, shape: &[i64]| TensorMetadata { name, datatype, shape: shape.to_vec() };
     let mut inputs = vec![tensor("input_ids", "INT64", &[-1, -1]), tensor("attention_mask", "INT64", &[-1, -1])];
     let mut outputs = Vec::new();

@@ -7,6 +7,8 @@
 
 mod admin;
 mod ask;
+mod body;
+pub mod cors;
 mod error;
 mod fields;
 mod inference;
@@ -16,6 +18,8 @@ mod middleware;
 mod openai;
 mod openapi;
 mod record;
+mod repository;
+mod slashes;
 mod tensor;
 
 use crate::gateway::Gateway;
@@ -41,6 +45,8 @@ pub struct HttpSettings {
     pub drain_limit: Duration,
     /// Keys of which clients must show one as `Authorization: Bearer KEY`; none: everybody may ask.
     pub keys: Vec<String>,
+    /// Origins of pages that may ask models from a browser, or `*` for all; see [`cors::is_origin`].
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -48,10 +54,11 @@ impl Default for HttpSettings {
         Self {
             body_limit: 8 << 20,
             body_timeout: Duration::from_secs(30),
-            head_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(75),
             connections: 16_384,
             drain_limit: Duration::from_secs(60),
             keys: Vec::new(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -99,18 +106,26 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
         .route("/v2", get(inference::server))
         .route("/v2/health/live", get(inference::live))
         .route("/v2/health/ready", get(inference::ready))
+        .route("/v2/models/stats", get(repository::all_statistics))
         .route("/v2/models/{model}", get(inference::model))
         .route("/v2/models/{model}/ready", get(inference::model_ready))
         .route("/v2/models/{model}/infer", post(inference::infer))
+        .route("/v2/models/{model}/config", get(repository::config))
+        .route("/v2/models/{model}/stats", get(repository::statistics))
         .route("/v2/models/{model}/versions/{version}", get(inference::model_version))
+        .route("/v2/models/{model}/versions/{version}/config", get(repository::config_version))
+        .route("/v2/models/{model}/versions/{version}/stats", get(repository::statistics_version))
         .route("/v2/models/{model}/versions/{version}/ready", get(inference::model_version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(inference::infer_version))
+        .route("/v2/repository/index", post(repository::index))
         .route("/metrics", get(admin::metrics))
         .route("/admin/placement", get(admin::placement).put(admin::place))
         .route("/admin/drain", post(admin::drain))
         .route("/openapi.json", get(openapi::document))
-        .fallback(error::no_such_path)
+        .fallback(slashes::fallback)
         .method_not_allowed_fallback(error::no_such_method)
+        .layer(axum::middleware::from_fn(slashes::readable))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&front), middleware::around))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&front), cors::around))
         .with_state(front)
 }

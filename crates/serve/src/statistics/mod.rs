@@ -8,6 +8,7 @@ mod board;
 pub(crate) mod exposition;
 mod http;
 mod process;
+mod totals;
 
 use crate::board::Board;
 use crate::request::{Cause, Course};
@@ -21,6 +22,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use statmux_core::{Group, ModelId, Span};
 use std::sync::Arc;
+use totals::Growing;
+pub use totals::Totals;
 
 /// All metrics of a server.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ struct Counts {
     prompt_tokens: Family<ModelLabels, Counter>,
     generated_tokens: Family<ModelLabels, Counter>,
     http: HttpStatistics,
+    totals: Arc<[Growing]>,
 }
 
 type Histograms = Family<ModelLabels, Histogram, fn() -> Histogram>;
@@ -128,6 +132,7 @@ impl Statistics {
             prompt_tokens: Family::default(),
             generated_tokens: Family::default(),
             http: HttpStatistics::default(),
+            totals: models.iter().map(|_| Growing::default()).collect(),
         };
         Self::with_counts(counts, models.to_vec(), groups, board)
     }
@@ -141,7 +146,7 @@ impl Statistics {
         let mut whole = Registry::default();
         whole.register_collector(Box::new(process::ProcessCollector));
         let registry = whole.sub_registry_with_prefix("statmux");
-        let Counts { requests, seconds, queue, first_token, batches, prompt_tokens, generated_tokens, http } =
+        let Counts { requests, seconds, queue, first_token, batches, prompt_tokens, generated_tokens, http, .. } =
             counts.clone();
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         let build = Family::<BuildLabels, Gauge>::default();
@@ -182,6 +187,7 @@ impl Statistics {
 
     pub(crate) fn launched(&self, model: ModelId, size: usize) {
         self.models[model.index()].batches.observe(size as f64);
+        self.counts.totals[model.index()].launch();
     }
 
     pub(crate) fn first_token(&self, model: ModelId, after: Span) {
@@ -189,6 +195,7 @@ impl Statistics {
     }
 
     pub(crate) fn served(&self, model: ModelId, course: &Course, tokens: Tokens) {
+        self.counts.totals[model.index()].serve(course);
         let model = &self.models[model.index()];
         let counter = if course.in_slo { &model.in_slo } else { &model.late };
         counter.inc();
@@ -199,11 +206,17 @@ impl Statistics {
     }
 
     pub(crate) fn refused(&self, model: ModelId, cause: &Cause) {
+        self.counts.totals[model.index()].refuse();
         let name = cause.name();
         let counters = &self.models[model.index()].refused;
         if let Some((_, counter)) = counters.iter().find(|(outcome, _)| *outcome == name) {
             counter.inc();
         }
+    }
+
+    /// Sums of `model` so far.
+    pub fn totals(&self, model: ModelId) -> Totals {
+        self.counts.totals[model.index()].so_far()
     }
 
     /// All metrics in Prometheus' text format.

@@ -5,6 +5,7 @@ use statmux_core::files::{FileError, read_text};
 use statmux_core::{Bytes, Span};
 use statmux_serve::TlsPair;
 use statmux_serve::http::HttpSettings;
+use statmux_serve::http::cors::is_origin;
 use statmux_serve::http::listen::{TlsError, tls};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,9 @@ pub(super) struct LimitArgs {
     /// A file with one key a line (`#` begins a remark); clients must show one as `Authorization: Bearer KEY`
     #[arg(long, value_name = "FILE", help_heading = "Limits and access")]
     keys: Option<PathBuf>,
+    /// An origin whose pages may ask models from a browser, such as `https://app.example`, or `*` for all; repeatable
+    #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = origin, help_heading = "Limits and access")]
+    cors_origins: Vec<String>,
     /// The certificate chain for TLS, PEM
     #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Limits and access")]
     tls_certificate: Option<PathBuf>,
@@ -28,7 +32,7 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value = "30 s", help_heading = "Limits and access")]
     body_timeout: Span,
     /// How long a connection may stay idle, and take to send a request's head
-    #[arg(long, value_name = "TIME", default_value = "60 s", help_heading = "Limits and access")]
+    #[arg(long, value_name = "TIME", default_value = "75 s", help_heading = "Limits and access")]
     idle_timeout: Span,
     /// The most connections at once
     #[arg(long, value_name = "N", default_value_t = 16_384, help_heading = "Limits and access")]
@@ -58,6 +62,7 @@ impl LimitArgs {
             connections: self.connections,
             drain_limit: duration(self.drain_limit),
             keys: self.keys()?,
+            cors_origins: self.cors_origins.clone(),
         };
         let tls = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificates), Some(key)) => Some(pair(certificates, key)?),
@@ -76,6 +81,13 @@ impl LimitArgs {
                 .with_help("write one key a line, or leave --keys out to let everybody ask"));
         }
         Ok(keys)
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match is_origin(text) {
+        true => Ok(text.to_owned()),
+        false => Err("an origin is `http://` or `https://` and a host, perhaps with a port, without a path".to_owned()),
     }
 }
 
