@@ -41,6 +41,43 @@ for piece in pieces:
 assert text == answer.choices[0].message.content, (text, answer.choices[0].message.content)
 assert usage.completion_tokens == answer.usage.completion_tokens
 
+# Several answers, whole and streamed; drawn anew each time, or the same by a seed.
+answer = client.chat.completions.create(model=decoder, messages=messages, max_tokens=12, n=4)
+texts = [choice.message.content for choice in answer.choices]
+assert [choice.index for choice in answer.choices] == [0, 1, 2, 3] and len(set(texts)) > 1, texts
+pieces = client.completions.create(model=decoder, prompt=["Once", "Twice"], max_tokens=4, n=2, stream=True, seed=7)
+texts = [""] * 4
+for piece in pieces:
+    for choice in piece.choices:
+        texts[choice.index] += choice.text
+answer = client.completions.create(model=decoder, prompt=["Once", "Twice"], max_tokens=4, n=2, seed=7)
+assert texts == [choice.text for choice in answer.choices], texts
+
+# An earlier answer goes back as the client holds it, one that called a tool too.
+call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+answer = client.chat.completions.create(model=decoder, messages=messages, max_tokens=4)
+turns = messages + [answer.choices[0].message.model_dump()]
+turns += [{"role": "assistant", "content": None, "tool_calls": [call]}]
+turns += [{"role": "tool", "tool_call_id": "c1", "content": "2"}]
+client.chat.completions.create(
+    model=decoder, messages=turns, max_tokens=4, tools=[], logprobs=False, response_format={"type": "text"}, user="me"
+)
+for arguments in (
+    {"logprobs": True},
+    {"presence_penalty": 0.5},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
+    {"response_format": {"type": "json_object"}},
+    {"extra_body": {"temprature": 0}},
+):
+    (field,) = arguments.get("extra_body", arguments)
+    try:
+        client.chat.completions.create(model=decoder, messages=messages, max_tokens=4, **arguments)
+        raise AssertionError(f"{field} must be refused")
+    except openai.BadRequestError as error:
+        assert error.param == field, error.body
+for name in models:
+    assert client.models.retrieve(name).id == name
+
 try:
     client.embeddings.create(model=encoder, input="hello", extra_body={"deadline_ms": 0.001})
     raise AssertionError("a deadline that cannot be met must be refused")

@@ -39,8 +39,32 @@ result = client.infer(decoder, [tensor], parameters={"max_tokens": 6, "temperatu
 assert result.as_numpy("output_ids").shape[0] == 1 and result.as_numpy("output_ids").shape[1] <= 6
 assert isinstance(result.as_numpy("text")[0], bytes)
 
+result = client.infer(decoder, [tensor], parameters={"max_tokens": 6, "temperature": 0, "stop": "a"})
+assert b"a" not in result.as_numpy("text")[0]
+
+assert [entry["name"] for entry in client.get_model_repository_index() if entry["state"] == "READY"].count(encoder) == 1
+config = client.get_model_config(encoder)
+assert config["input"][0]["data_type"] == "TYPE_INT64" and config["output"][0]["name"] == "embedding", config
+(statistics,) = client.get_inference_statistics(encoder)["model_stats"]
+assert statistics["inference_count"] >= 8 and statistics["inference_stats"]["success"]["ns"] > 0, statistics
+assert len(client.get_inference_statistics()["model_stats"]) >= 2
+
 tensor = triton.InferInput("input_ids", ids.shape, "INT64")
 tensor.set_data_from_numpy(ids)
+for algorithm in ("gzip", "deflate"):
+    vector = client.infer(encoder, [tensor], request_compression_algorithm=algorithm).as_numpy("embedding")
+    assert np.allclose(vector, vectors[0], atol=1e-4)
+# Names with slashes, which this client escapes in paths.
+for name in (entry["name"] for entry in client.get_model_repository_index()):
+    assert client.is_model_ready(name) and client.get_model_metadata(name)["name"] == name
+unknown = triton.InferInput("pixels", ids.shape, "INT64")
+unknown.set_data_from_numpy(ids)
+try:
+    client.infer(encoder, [tensor, unknown])
+    raise AssertionError("an unknown input must be refused")
+except InferenceServerException as error:
+    assert error.status() == "400" and "pixels" in error.message(), error
+
 for arguments in ({"timeout": 1}, {"parameters": {"deadline_ms": 0.001}}):
     try:
         client.infer(encoder, [tensor], **arguments)
