@@ -1,5 +1,6 @@
-//! Requests and results to CSV, plain or gzip.
+//! Requests and results to CSV, plain or compressed.
 
+use super::Kind;
 use super::decimal::{push_integer, push_seconds};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,9 +12,9 @@ use std::path::Path;
 /// How many bytes are formatted before they are written.
 const CHUNK: usize = 1 << 18;
 
-pub(super) fn requests(path: &Path, gzip: bool, workload: &Workload, names: &[&str]) -> Result<(), FileError> {
+pub(super) fn requests(path: &Path, kind: Kind, workload: &Workload, names: &[&str]) -> Result<(), FileError> {
     let names = quoted(names);
-    write(path, gzip, |out| {
+    write(path, kind, |out| {
         let mut line = Vec::with_capacity(2 * CHUNK);
         line.extend_from_slice(b"arrival_s,model");
         if !workload.slo.is_empty() {
@@ -50,14 +51,14 @@ pub(super) fn requests(path: &Path, gzip: bool, workload: &Workload, names: &[&s
 
 pub(super) fn results(
     path: &Path,
-    gzip: bool,
+    kind: Kind,
     workload: &Workload,
     names: &[&str],
     outcomes: &[Outcome],
     offset: Span,
 ) -> Result<(), FileError> {
     let names = quoted(names);
-    write(path, gzip, |out| {
+    write(path, kind, |out| {
         let mut line = Vec::with_capacity(2 * CHUNK);
         line.extend_from_slice(b"request,model,arrival_s,group,start_s,finish_s,outcome\n");
         for (row, outcome) in outcomes.iter().enumerate() {
@@ -95,15 +96,21 @@ fn drain(out: &mut dyn Write, line: &mut Vec<u8>, limit: usize) -> io::Result<()
     Ok(())
 }
 
-fn write(path: &Path, gzip: bool, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
+fn write(path: &Path, kind: Kind, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
     let failed = |cause| FileError::io(path, "cannot be written", cause);
     let mut file = AtomicFile::create(path)?;
-    if gzip {
-        let mut encoder = GzEncoder::new(file, Compression::fast());
-        fill(&mut encoder).map_err(failed)?;
-        file = encoder.finish().map_err(failed)?;
-    } else {
-        fill(&mut file).map_err(failed)?;
+    match kind {
+        Kind::CsvGz => {
+            let mut encoder = GzEncoder::new(file, Compression::fast());
+            fill(&mut encoder).map_err(failed)?;
+            file = encoder.finish().map_err(failed)?;
+        }
+        Kind::CsvZst => {
+            let mut encoder = zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(failed)?;
+            fill(&mut encoder).map_err(failed)?;
+            file = encoder.finish().map_err(failed)?;
+        }
+        Kind::Csv | Kind::Parquet => fill(&mut file).map_err(failed)?,
     }
     file.commit()
 }

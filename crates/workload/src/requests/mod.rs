@@ -2,7 +2,7 @@
 //!
 //! Read with [`read_requests`], write with [`write_requests`]; the results of a run go out with [`write_results`] and
 //! come back with [`read_results`].
-//! The name's ending says which: `.csv`, `.csv.gz`, `.csv.zst` (read only) or `.parquet`.
+//! The name's ending says which: `.csv`, `.csv.gz`, `.csv.zst` or `.parquet`; pipes and devices get plain CSV.
 
 mod builder;
 mod columns;
@@ -20,7 +20,7 @@ pub use results_read::{Recorded, read_results};
 
 use crate::clock::Clock;
 use crate::names::Names;
-use statmux_core::files::FileError;
+use statmux_core::files::{self, FileError};
 use statmux_core::{Outcome, Span, Workload};
 use std::path::Path;
 
@@ -59,10 +59,16 @@ pub(crate) fn read(path: &Path, names: Names, mapping: Option<&Columns>) -> Resu
 /// Writes `workload` as a requests file, whole or not at all; `names` are the models' names by id.
 pub fn write_requests(path: &Path, workload: &Workload, names: &[impl AsRef<str>]) -> Result<(), FileError> {
     let names = as_strs(names);
-    match Kind::of(path)? {
+    match Kind::to_write(path)? {
         Kind::Parquet => parquet_write::requests(path, workload, &names),
-        kind => csv_write::requests(path, kind == Kind::CsvGz, workload, &names),
+        kind => csv_write::requests(path, kind, workload, &names),
     }
+}
+
+/// Finds out whether a file of requests or results can be written to `path`, and leaves everything as it was.
+pub fn check_output(path: &Path) -> Result<(), FileError> {
+    Kind::to_write(path)?;
+    files::check_output(path)
 }
 
 /// Writes what became of each request of `workload`, in its order, whole or not at all.
@@ -95,9 +101,9 @@ pub fn write_results_at(
 ) -> Result<(), FileError> {
     assert_eq!(workload.len(), outcomes.len(), "one outcome per request");
     let names = as_strs(names);
-    match Kind::of(path)? {
+    match Kind::to_write(path)? {
         Kind::Parquet => parquet_write::results(path, workload, &names, outcomes, offset),
-        kind => csv_write::results(path, kind == Kind::CsvGz, workload, &names, outcomes, offset),
+        kind => csv_write::results(path, kind, workload, &names, outcomes, offset),
     }
 }
 
@@ -114,6 +120,14 @@ enum Kind {
 }
 
 impl Kind {
+    /// How `path` is written; what is no regular file has no ending that would say, and gets CSV.
+    fn to_write(path: &Path) -> Result<Self, FileError> {
+        match Self::of(path) {
+            Err(_) if files::is_written_through(path) => Ok(Self::Csv),
+            named => named,
+        }
+    }
+
     fn of(path: &Path) -> Result<Self, FileError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let endings =
