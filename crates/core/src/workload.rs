@@ -62,6 +62,23 @@ impl Workload {
         }
     }
 
+    /// The requests at `rows`, over the same time.
+    ///
+    /// # Panics
+    /// If there is no such request.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            arrived: rows.iter().map(|&row| self.arrived[row]).collect(),
+            model: rows.iter().map(|&row| self.model[row]).collect(),
+            slo: if self.slo.is_empty() { Vec::new() } else { rows.iter().map(|&row| self.slo[row]).collect() },
+            lengths: match self.lengths.as_slice() {
+                [] => Vec::new(),
+                lengths => rows.iter().map(|&row| lengths[row]).collect(),
+            },
+            duration: self.duration,
+        }
+    }
+
     /// Whether arrivals never decrease and the columns have equal lengths.
     pub fn is_well_formed(&self) -> bool {
         let rows = self.len();

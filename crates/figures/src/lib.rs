@@ -33,7 +33,8 @@ use statmux_core::files::nearest;
 
 /// Makes the figures called `names` (all of them if there is none) and writes them below `options.out`.
 ///
-/// A name also stands for all figures that begin with it and a dash.
+/// A name also stands for all figures that begin with it and a dash. If `progress` asks to stop, the figures of which
+/// all cells are there are written, and the others are named as missing.
 pub fn generate(names: &[String], options: &Options, progress: &dyn Progress) -> Result<Written, FiguresError> {
     let figures = select(names)?;
     let lab = Lab::open(options)?;
@@ -47,13 +48,23 @@ pub fn generate(names: &[String], options: &Options, progress: &dyn Progress) ->
                 Err(error) => return Err(error),
             }
         }
-        if !lab.has_pending() {
+        if !lab.has_pending() || progress.stop() {
             break;
         }
-        lab.run_pending(progress)?;
+        match lab.run_pending(progress) {
+            // Once more around: what has all its cells is drawn.
+            Ok(()) | Err(FiguresError::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
     }
-    let artworks = figures.into_iter().zip(drawn.into_iter().map(|drawn| drawn.expect("nothing is pending")));
-    output::write(&lab, &artworks.collect::<Vec<_>>())
+    let (mut artworks, mut missing) = (Vec::new(), Vec::new());
+    for (info, drawn) in figures.into_iter().zip(drawn) {
+        match drawn {
+            Some(artwork) => artworks.push((info, artwork)),
+            None => missing.push(info.name),
+        }
+    }
+    output::write(&lab, &artworks, missing)
 }
 
 /// The figures that `names` stand for, in the order of the list.

@@ -17,17 +17,30 @@ pub struct Written {
     pub index: PathBuf,
     /// Each figure's name and message, in the order of the list.
     pub figures: Vec<(String, String)>,
+    /// Figures that were asked for and not made, because the work was asked to stop.
+    pub missing: Vec<&'static str>,
 }
 
-/// Writes all of `figures`.
-pub(crate) fn write(lab: &Lab, figures: &[(&FigureInfo, Artwork)]) -> Result<Written, FiguresError> {
+/// Writes all of `figures`, and says which are `missing`.
+pub(crate) fn write(
+    lab: &Lab,
+    figures: &[(&FigureInfo, Artwork)],
+    missing: Vec<&'static str>,
+) -> Result<Written, FiguresError> {
     let out = &lab.options.out;
     let quick = if lab.quick() { "Quick run: shorter workloads, fewer points, fewer seeds. " } else { "" };
+    let interrupted = match missing.as_slice() {
+        [] => String::new(),
+        missing => format!("Interrupted: not made yet are {}. ", missing.join(", ")),
+    };
     let mut page = Page::new("The figures of the AlpaServe experiments, made anew").lead(format!(
-        "{quick}Everything here was planned and simulated by statmux; published numbers stand beside ours where there \
+        "{interrupted}{quick}Everything here was planned and simulated by statmux; published numbers stand beside ours where there \
          are any. Each figure comes as CSV, SVG and PNG with the scenario files that make it again."
     ));
-    let mut written = Written { index: out.join("index.html"), figures: Vec::new() };
+    let mut written = Written { index: out.join("index.html"), figures: Vec::new(), missing };
+    if figures.is_empty() {
+        return Ok(written);
+    }
     for (info, artwork) in figures {
         let name = info.name;
         write_atomically(&out.join(format!("{name}.csv")), artwork.table.to_csv().as_bytes())?;

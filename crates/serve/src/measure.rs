@@ -15,6 +15,7 @@ use statmux_core::backend::{Backend, BackendError, Fault, Generate, Input, Sampl
 use statmux_core::files::FileError;
 use statmux_core::{Bytes, ConfigProfile, ModelId, ModelProfile, ParallelConfig, Profile};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What is measured, and how thoroughly.
@@ -58,6 +59,8 @@ pub struct Measured {
     pub profile: Profile,
     /// Points that could not be run, and why.
     pub skipped: Vec<(Point, String)>,
+    /// How many points were left when `progress` ended the work.
+    pub left: usize,
 }
 
 /// Why a measurement ended early.
@@ -78,7 +81,7 @@ pub enum MeasureError {
     },
 }
 
-/// Measures every point that `journal` does not hold yet, telling `progress` of each.
+/// Measures every point that `journal` does not hold yet, telling `progress` of each, which may end the work there.
 ///
 /// Points that do not fit the devices, or cannot be split as asked, are skipped. Configurations of which batch
 /// size 1 could not be run are left out of the profile.
@@ -89,34 +92,38 @@ pub fn measure<B: Backend>(
     backend: &B,
     settings: &MeasureSettings,
     journal: &mut Journal,
-    mut progress: impl FnMut(Progress<'_>),
+    mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Measured, MeasureError> {
     let points = points(settings);
-    let mut skipped = Vec::new();
+    let (mut skipped, mut left) = (Vec::new(), 0);
     for (done, (model, point)) in points.iter().enumerate() {
         let done = done + 1;
         let result = match journal.find(point) {
             Some(known) => Ok(known.clone()),
             None => measure_point(backend, *model, point, settings),
         };
-        match result {
+        let flow = match result {
             Ok(measurement) => {
                 journal.add(&measurement)?;
-                progress(Progress { done, total: points.len(), point, result: Ok(&measurement) });
+                progress(Progress { done, total: points.len(), point, result: Ok(&measurement) })
             }
             Err(cause) if cause.fault() == Fault::Setup && backend.card(*model).is_err() => {
                 return Err(MeasureError::Model { model: point.model.clone(), cause });
             }
             Err(cause) => {
                 let reason = crate::board::chain(&cause);
-                progress(Progress { done, total: points.len(), point, result: Err(&reason) });
-                skipped.push((point.clone(), reason));
+                skipped.push((point.clone(), reason.clone()));
+                progress(Progress { done, total: points.len(), point, result: Err(&reason) })
             }
+        };
+        if flow.is_break() {
+            left = points.len() - done;
+            break;
         }
     }
     let points = points.into_iter().map(|(_, point)| point);
     let found: Vec<Measurement> = points.filter_map(|point| journal.find(&point).cloned()).collect();
-    Ok(Measured { profile: profile(settings, &found), skipped })
+    Ok(Measured { profile: profile(settings, &found), skipped, left })
 }
 
 /// Every combination, model by model, so that what is loaded is used.

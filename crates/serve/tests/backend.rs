@@ -6,7 +6,8 @@ use common::{deployment, sleeper};
 use statmux_core::backend::{Generate, Input, Sampling};
 use statmux_core::{GroupId, ModelId, ParallelConfig, Slo, Span};
 use statmux_serve::conformance::{Subject, all};
-use statmux_serve::measure::{Journal, MeasureSettings, measure};
+use statmux_serve::measure::{Journal, MeasureSettings, Progress, measure};
+use std::ops::ControlFlow;
 
 #[test]
 fn the_sleep_backend_conforms() {
@@ -55,7 +56,11 @@ fn a_measurement_finds_the_profile_and_goes_on_where_it_stopped() {
     };
     let mut told = 0;
     let mut journal = Journal::open(&path, "1 ms a stage").expect("it opens");
-    let measured = measure(&backend, &settings, &mut journal, |_| told += 1).expect("it measures");
+    let count = |_: Progress<'_>| {
+        told += 1;
+        ControlFlow::Continue(())
+    };
+    let measured = measure(&backend, &settings, &mut journal, count).expect("it measures");
     assert_eq!((told, measured.skipped.len()), (6, 2), "batches of 3 are in no profile: {:?}", measured.skipped);
     for name in ["encoder", "decoder"] {
         let config = measured.profile.models[name].config(settings.configs[0]).expect("measured");
@@ -67,7 +72,7 @@ fn a_measurement_finds_the_profile_and_goes_on_where_it_stopped() {
     let text = std::fs::read_to_string(&path).expect("it is there");
     std::fs::write(&path, format!("{text}{{\"point\":")).expect("written");
     let mut journal = Journal::open(&path, "1 ms a stage").expect("it opens");
-    let again = measure(&backend, &settings, &mut journal, |_| ()).expect("it measures");
+    let again = measure(&backend, &settings, &mut journal, |_| ControlFlow::Continue(())).expect("it measures");
     let key = settings.configs[0];
     assert_eq!(measured.profile.models["encoder"].config(key), again.profile.models["encoder"].config(key));
 }

@@ -1,7 +1,7 @@
 //! The statmux command: arguments in, one library call, data out.
 //!
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 the run failed, 2 bad usage or bad input,
-//! 3 a target asked for was not reached.
+//! 3 a target asked for was not reached, 130 and 143 interrupted or told to end.
 
 mod args;
 mod commands;
@@ -20,7 +20,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before any other thread exists.
     serving::prepare_threads();
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(answer) => return output::answer(&answer),
+    };
+    if !matches!(args.command, args::Command::Serve(_)) {
+        interrupt::listen();
+    }
     match commands::run(args) {
         Ok(end) => end.into(),
         Err(error) => output::fail(&error),

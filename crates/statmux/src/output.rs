@@ -1,9 +1,12 @@
 //! What leaves the program: data on stdout, errors on stderr, and the exit code.
 
 use crate::args::Format;
+use crate::interrupt;
 use serde::Serialize;
-use statmux_core::files::FileError;
+use statmux_core::files::{FileError, is_stdout};
+use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// How a command ended when nothing failed.
@@ -13,6 +16,15 @@ pub(crate) enum End {
     Done,
     /// A target asked for was not reached.
     TargetMissed,
+    /// A signal came before all was done; what was finished is kept.
+    Interrupted,
+}
+
+impl End {
+    /// How a command ends whose work was cut short or not.
+    pub(crate) fn of(interrupted: bool) -> Self {
+        if interrupted { Self::Interrupted } else { Self::Done }
+    }
 }
 
 impl From<End> for ExitCode {
@@ -20,6 +32,7 @@ impl From<End> for ExitCode {
         match end {
             End::Done => Self::SUCCESS,
             End::TargetMissed => Self::from(3),
+            End::Interrupted => Self::from(interrupt::exit_code()),
         }
     }
 }
@@ -28,7 +41,7 @@ impl From<End> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
-impl std::fmt::Display for UsageError {
+impl Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
@@ -39,15 +52,47 @@ impl std::error::Error for UsageError {}
 /// Prints the error with its causes and returns its exit code: 2 if the user's input is at fault, else 1.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    eprintln!("error: {}", causes.join(": "));
+    say(format!("error: {}", causes.join(": ")));
     let is_input = error.chain().any(|cause| cause.is::<FileError>() || cause.is::<UsageError>());
     ExitCode::from(if is_input { 2 } else { 1 })
+}
+
+/// What the command line gets as an answer without a command: help, the version, or what is wrong with it.
+pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
+    match answer.print() {
+        Err(error) if answer.exit_code() == 0 && error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
+        _ => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(1)),
+    }
+}
+
+/// Talk: a line on stderr. That nobody can read it is no reason to stop.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Writes a command's result to stdout: `text` for people, `data` for programs.
 ///
 /// A reader that closes the pipe early is not an error.
 pub(crate) fn print(format: Format, text: impl FnOnce() -> String, data: &impl Serialize) -> anyhow::Result<()> {
+    write_out(&rendered(format, text, data)?)
+}
+
+/// The same for a command that writes a file, too: if the file goes to stdout, the result goes to stderr.
+pub(crate) fn print_beside(
+    file: Option<&Path>,
+    format: Format,
+    text: impl FnOnce() -> String,
+    data: &impl Serialize,
+) -> anyhow::Result<()> {
+    let out = rendered(format, text, data)?;
+    if file.is_some_and(is_stdout) {
+        say(out.trim_end_matches('\n'));
+        return Ok(());
+    }
+    write_out(&out)
+}
+
+fn rendered(format: Format, text: impl FnOnce() -> String, data: &impl Serialize) -> anyhow::Result<String> {
     let mut out = match format {
         Format::Text => text(),
         Format::Json => serde_json::to_string_pretty(data)?,
@@ -55,7 +100,7 @@ pub(crate) fn print(format: Format, text: impl FnOnce() -> String, data: &impl S
     if !out.ends_with('\n') {
         out.push('\n');
     }
-    write_out(&out)
+    Ok(out)
 }
 
 /// Writes one line to stdout at once, for scripts that wait for it: `text` for people, `data` for programs.
@@ -69,7 +114,9 @@ pub(crate) fn print_line(format: Format, text: &str, data: &impl Serialize) -> a
 fn write_out(out: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("cannot write to stdout"))
+        }
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! What several commands do: plan with a policy, and score a placement on a workload.
 
 use crate::args::{Common, PlacementArg};
-use crate::output::{End, UsageError};
+use crate::output::{End, UsageError, say};
 use crate::scenario::{Scenario, TrainedOn};
 use statmux_core::files::{FileError, PlacementFile, ResultsFile};
 use statmux_core::summary::Finished;
@@ -29,6 +29,13 @@ pub(crate) struct Planned {
     /// Whether the policy saw the requests it is scored on because it must (clairvoyant), though there is a
     /// train window.
     pub(crate) clairvoyant: bool,
+}
+
+impl Planned {
+    /// Whether no group holds a model, as where a search was stopped before it had found anything.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.plan.windows.0.iter().all(|window| window.placement.replicas() == 0)
+    }
 }
 
 /// Plans with the scenario's policy, or with `policy` instead.
@@ -65,7 +72,7 @@ pub(crate) fn plan(scenario: &Scenario, policy: Option<&str>, progress: &dyn Pro
 pub(crate) fn tell_unused(scenario: &Scenario, policies: &[&str], common: Common) {
     for (key, users) in scenario.planner.unused(policies).into_iter().filter(|_| !common.quiet) {
         let users = users.join(", ");
-        eprintln!("note: {}: planner.{key} is not used here; it is for {users}", scenario.path.display());
+        say(format!("note: {}: planner.{key} is not used here; it is for {users}", scenario.path.display()));
     }
 }
 

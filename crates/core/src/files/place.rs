@@ -140,9 +140,10 @@ pub(super) fn remedied(path: &Path, target: &Path, cause: io::Error) -> FileErro
     let folder = folder_of(target);
     let shown = folder.display();
     let (what, help) = match cause.kind() {
-        NotFound if !folder.exists() => {
-            (format!("the folder {shown} does not exist"), format!("make it with `mkdir -p {shown}`, or name another path"))
-        }
+        NotFound if !folder.exists() => (
+            format!("the folder {shown} does not exist"),
+            format!("make it with `mkdir -p {shown}`, or name another path"),
+        ),
         NotADirectory => (format!("{shown} is no folder"), "name another path".to_owned()),
         PermissionDenied => {
             ("permission denied".to_owned(), format!("allow yourself to write to {shown}, or name another path"))

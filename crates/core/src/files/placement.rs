@@ -18,6 +18,9 @@ pub struct PlacementFile {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scheduling: Option<SchedulingEntry>,
+    /// Whether the search for it was cut short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     windows: Vec<WindowEntry>,
 }
 
@@ -64,7 +67,15 @@ impl PlacementFile {
             start_s: window.starts.seconds(),
             groups: window.placement.groups.iter().map(group).collect(),
         };
-        Self { version: super::VERSION, scheduling: None, windows: windows.0.iter().map(window).collect() }
+        let windows = windows.0.iter().map(window).collect();
+        Self { version: super::VERSION, scheduling: None, interrupted: false, windows }
+    }
+
+    /// The same, marked as what an interrupted search had by then.
+    #[must_use]
+    pub fn with_interrupted(mut self, interrupted: bool) -> Self {
+        self.interrupted = interrupted;
+        self
     }
 
     /// The same with scheduling options, which go before those of a scenario.

@@ -18,7 +18,7 @@ use statmux_core::{
 };
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -66,7 +66,7 @@ impl ReplaySettings {
 /// What came of a replay.
 #[derive(Clone, Debug)]
 pub struct Replayed {
-    /// One per request, in the order of the workload, on its clock.
+    /// One per request that is over, in the order of the workload, on its clock.
     pub outcomes: Vec<Outcome>,
     /// When each request was to be sent; in closed mode, when it was.
     pub arrived: Vec<Time>,
@@ -82,6 +82,10 @@ pub struct Replayed {
     pub connections: usize,
     /// From the first request to the last answer.
     pub wall: Duration,
+    /// How many requests of the workload were not over when the replay was told to stop, and are nowhere above.
+    pub left_out: usize,
+    /// The positions in the workload of those that were over, in order.
+    pub over: Vec<usize>,
 }
 
 /// Why a replay could not begin.
@@ -140,6 +144,7 @@ struct Replay {
     timeout: Duration,
     records: Mutex<Vec<Option<Record>>>,
     done: Arc<AtomicUsize>,
+    stopped: AtomicBool,
 }
 
 /// Before the first request, so that everything is in place.
@@ -154,6 +159,20 @@ pub fn replay(
     models: &[ModelSpec],
     settings: &ReplaySettings,
     done: &Arc<AtomicUsize>,
+) -> Result<Replayed, ReplayError> {
+    replay_until(workload, models, settings, done, &|| false)
+}
+
+/// The same, until `stop` says so: then no more is sent, and what is not answered within a moment is left out.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_until(
+    workload: &Workload,
+    models: &[ModelSpec],
+    settings: &ReplaySettings,
+    done: &Arc<AtomicUsize>,
+    stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Replayed, ReplayError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(ReplayError::Client)?;
@@ -172,24 +191,31 @@ pub fn replay(
         timeout: settings.timeout,
         records: Mutex::new((0..workload.len()).map(|_| None).collect()),
         done: Arc::clone(done),
+        stopped: AtomicBool::new(false),
     });
     match settings.mode {
-        Mode::Open => run_open(&runtime, &replay, workload),
-        Mode::Closed(clients) => run_closed(&runtime, &replay, clients.max(1)),
+        Mode::Open => run_open(&runtime, &replay, workload, stop),
+        Mode::Closed(clients) => run_closed(&runtime, &replay, clients.max(1), stop),
     }
+    let stopped = replay.stopped.load(Relaxed);
     let wall = replay.clock.now().since(Time::ZERO + LEAD);
     let records = std::mem::take(&mut *replay.records.lock().expect("no request panics while holding it"));
     let slo: Vec<Span> =
         models.iter().map(|model| model.slo_seconds().and_then(Span::from_seconds).unwrap_or(Span::MAX)).collect();
-    let replayed = summarise(records, workload, &slo, placement);
+    let replayed = summarise(records, stopped, workload, &slo, placement);
     Ok(Replayed { wall: Duration::from_nanos(wall.nanos()), connections: replay.pool.opened(), ..replayed })
 }
 
 /// Paces on a thread of its own, which sleeps and then spins to each instant; requests run on the runtime.
-fn run_open(runtime: &tokio::runtime::Runtime, replay: &Arc<Replay>, workload: &Workload) {
+fn run_open(
+    runtime: &tokio::runtime::Runtime,
+    replay: &Arc<Replay>,
+    workload: &Workload,
+    stop: &(dyn Fn() -> bool + Sync),
+) {
     let (send, mut due) = mpsc::unbounded_channel::<(usize, Time)>();
     let sender = Arc::clone(replay);
-    let sending = runtime.spawn(async move {
+    let mut sending = runtime.spawn(async move {
         let mut requests = tokio::task::JoinSet::new();
         while let Some((index, arrived)) = due.recv().await {
             let replay = Arc::clone(&sender);
@@ -203,7 +229,9 @@ fn run_open(runtime: &tokio::runtime::Runtime, replay: &Arc<Replay>, workload: &
             sharpen_timers();
             for (index, &arrived) in workload.arrived.iter().enumerate() {
                 let due = arrived + LEAD;
-                replay.clock.sleep_until(due);
+                if !replay.sleep_until(due, stop) {
+                    break;
+                }
                 if send.send((index, due)).is_err() {
                     break;
                 }
@@ -212,10 +240,15 @@ fn run_open(runtime: &tokio::runtime::Runtime, replay: &Arc<Replay>, workload: &
         });
     });
     // A request that panicked has no record, and so failed.
-    let _ = runtime.block_on(sending);
+    replay.wait(runtime, &mut sending, stop);
 }
 
-fn run_closed(runtime: &tokio::runtime::Runtime, replay: &Arc<Replay>, clients: usize) {
+fn run_closed(
+    runtime: &tokio::runtime::Runtime,
+    replay: &Arc<Replay>,
+    clients: usize,
+    stop: &(dyn Fn() -> bool + Sync),
+) {
     let next = Arc::new(AtomicUsize::new(0));
     let total = replay.payloads.len();
     let clients = (0..clients).map(|_| {
@@ -223,7 +256,7 @@ fn run_closed(runtime: &tokio::runtime::Runtime, replay: &Arc<Replay>, clients: 
         runtime.spawn(async move {
             loop {
                 let index = next.fetch_add(1, Relaxed);
-                if index >= total {
+                if index >= total || replay.stopped.load(Relaxed) {
                     return;
                 }
                 let now = replay.clock.now();
@@ -232,12 +265,52 @@ fn run_closed(runtime: &tokio::runtime::Runtime, replay: &Arc<Replay>, clients: 
         })
     });
     let clients: Vec<_> = clients.collect();
-    for client in clients {
-        let _ = runtime.block_on(client);
+    for mut client in clients {
+        replay.wait(runtime, &mut client, stop);
     }
 }
 
+/// How often a replay looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a replay that should stop waits for what it has sent.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 impl Replay {
+    /// Waits until `at`; `false` if told to stop before.
+    fn sleep_until(&self, at: Time, stop: &(dyn Fn() -> bool + Sync)) -> bool {
+        loop {
+            if stop() {
+                self.stopped.store(true, Relaxed);
+                return false;
+            }
+            if self.clock.until(at) <= LOOK {
+                self.clock.sleep_until(at);
+                return true;
+            }
+            std::thread::sleep(LOOK / 2);
+        }
+    }
+
+    /// Waits for `work`; once told to stop, for a moment only.
+    fn wait(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        work: &mut tokio::task::JoinHandle<()>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) {
+        runtime.block_on(async {
+            while tokio::time::timeout(LOOK, &mut *work).await.is_err() {
+                if stop() {
+                    self.stopped.store(true, Relaxed);
+                    let _ = tokio::time::timeout(LAST_ANSWERS, &mut *work).await;
+                    work.abort();
+                    return;
+                }
+            }
+        });
+    }
+
     async fn request(&self, index: usize, arrived: Time) {
         let sent = self.clock.now();
         let asked = self.pool.post(self.payloads.of(index));
@@ -248,12 +321,24 @@ impl Replay {
     }
 }
 
-fn summarise(records: Vec<Option<Record>>, workload: &Workload, model_slo: &[Span], placement: Placement) -> Replayed {
+fn summarise(
+    records: Vec<Option<Record>>,
+    stopped: bool,
+    workload: &Workload,
+    model_slo: &[Span],
+    placement: Placement,
+) -> Replayed {
+    let requests = records.len();
+    let mut over = Vec::with_capacity(requests);
     let mut groups = vec![GroupUse::default(); placement.groups.len()];
     let mut reasons = BTreeMap::new();
     let mut lateness = Vec::with_capacity(records.len());
     let (mut outcomes, mut arrived) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
     for (index, record) in records.into_iter().enumerate() {
+        if record.is_none() && stopped {
+            continue;
+        }
+        over.push(index);
         let Some(record) = record else {
             arrived.push(workload.arrived[index]);
             outcomes.push(Outcome::Failed);
@@ -286,7 +371,8 @@ fn summarise(records: Vec<Option<Record>>, workload: &Workload, model_slo: &[Spa
         outcomes.push(outcome);
     }
     let lateness = LatencySummary::new(&mut lateness);
-    Replayed { outcomes, arrived, groups, placement, reasons, lateness, connections: 0, wall: Duration::ZERO }
+    let (left_out, wall) = (requests - over.len(), Duration::ZERO);
+    Replayed { outcomes, arrived, groups, placement, reasons, lateness, connections: 0, wall, left_out, over }
 }
 
 /// `/admin/placement`, as far as it matters here.

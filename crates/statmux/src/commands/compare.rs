@@ -3,7 +3,7 @@
 use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::fates;
 use crate::interrupt;
-use crate::output::{End, UsageError, print};
+use crate::output::{End, print};
 use crate::planning::{BOUND_OF, bound, bound_replacing, plan, score_plan, short_of_floor, tell_unused};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
@@ -51,6 +51,12 @@ pub(crate) struct Row {
 #[derive(Serialize)]
 struct Comparison {
     version: u32,
+    /// Whether a signal came before all policies were done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
+    /// Policies that were not done by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unfinished: Vec<String>,
     seed: u64,
     /// No plan that stays loaded exceeds this attainment on the test window, under any scheduler.
     bound: f64,
@@ -68,22 +74,21 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
     let names: Vec<&str> = args.policies.iter().map(String::as_str).collect();
     scenario.planner.build_each(&scenario.path, &names)?;
     tell_unused(&scenario, &names, common);
-    interrupt::listen();
+    interrupt::keep_parts();
     let bar = Bar::new(common, "comparing", Some(args.policies.len() as u64));
     let mut rows = Vec::new();
     for policy in &args.policies {
-        if interrupt::asked() {
-            break;
-        }
-        rows.push(row(&scenario, policy, &bar)?);
+        let Some(row) = finished_row(&scenario, policy, &bar)? else { break };
+        rows.push(row);
         bar.step();
     }
     bar.finish();
-    if rows.is_empty() {
-        return Err(UsageError("interrupted before the first policy was done".to_owned()).into());
-    }
+    let unfinished = args.policies[rows.len()..].to_vec();
+    let interrupted = !unfinished.is_empty();
     let comparison = Comparison {
         version: statmux_core::files::VERSION,
+        interrupted,
+        unfinished,
         seed: scenario.seed.0,
         bound: bound(&scenario, &scenario.test),
         bound_of: BOUND_OF.words(),
@@ -95,7 +100,12 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
         let requests = number::count(scenario.test.len() as u64);
         let (models, devices) = (scenario.models.len(), scenario.cluster.len());
         let mut text = format!("{requests} requests to {models} models on {devices} devices\n\n");
-        text.push_str(&table(&comparison.policies).to_text());
+        if !comparison.policies.is_empty() {
+            text.push_str(&table(&comparison.policies).to_text());
+        }
+        if interrupted {
+            text.push_str(&format!("Interrupted: not done are {}.\n", comparison.unfinished.join(", ")));
+        }
         let most = number::percent(comparison.bound);
         text.push_str(&format!("\nUpper bound for {} on the test window: {most}.\n", comparison.bound_of));
         if let Some(most) = comparison.bound_replacing {
@@ -117,11 +127,21 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
         text
     };
     print(common.format, text, &comparison)?;
-    Ok(End::Done)
+    Ok(End::of(interrupted))
+}
+
+/// The same as [`row`]; `None` if a signal came before it was done, for what a search found by then is not what the
+/// policy finds.
+pub(crate) fn finished_row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Result<Option<Row>> {
+    if interrupt::asked() {
+        return Ok(None);
+    }
+    let row = row(scenario, policy, bar)?;
+    Ok((!interrupt::asked()).then_some(row))
 }
 
 /// Plans and scores with one policy.
-pub(crate) fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Result<Row> {
+fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Result<Row> {
     let planned = plan(scenario, Some(policy), bar)?;
     let windows = &planned.plan.windows;
     let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };

@@ -2,15 +2,16 @@
 
 use crate::args::{Common, Format};
 use crate::interrupt;
-use crate::output::{End, UsageError, print};
+use crate::output::{End, UsageError, print, say};
 use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
+use statmux_core::files::{check_folder, check_output};
 use statmux_figures::figure::ALL;
 use statmux_figures::{FiguresError, Options, Progress, generate, select};
 use statmux_report::number;
 use statmux_report::table::{Column, Table};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -45,6 +46,12 @@ struct Made {
 #[derive(Serialize)]
 struct Report {
     version: u32,
+    /// Whether a signal came before all figures were made.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
+    /// Figures that were not made by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<&'static str>,
     index: Option<PathBuf>,
     figures: Vec<Made>,
 }
@@ -54,7 +61,7 @@ pub(crate) fn run(args: &FiguresArgs, common: Common) -> anyhow::Result<End> {
     let chosen = select(&args.names).map_err(usage)?;
     if args.list {
         let chosen = chosen.iter().map(|info| Made { name: info.name.to_owned(), says: info.about.to_owned() });
-        return tell(&Report { version: statmux_core::files::VERSION, index: None, figures: chosen.collect() }, common);
+        return tell(&Report::new(None, chosen.collect(), Vec::new()), common);
     }
     let traces = args.traces.iter().map(|text| {
         let (name, folder) = text.split_once('=').ok_or_else(|| {
@@ -64,31 +71,47 @@ pub(crate) fn run(args: &FiguresArgs, common: Common) -> anyhow::Result<End> {
     });
     let traces = traces.collect::<Result<_, UsageError>>()?;
     let options = Options { out: args.out.clone(), quick: args.quick, traces };
-    interrupt::listen();
+    check_folder(&args.out)?;
+    let endings = ["csv", "txt", "svg", "png"];
+    let files = chosen.iter().flat_map(|info| endings.map(|ending| format!("{}.{ending}", info.name)));
+    for file in files.chain(["index.html".to_owned()]) {
+        check_output(&args.out.join(file))?;
+    }
+    interrupt::keep_parts();
     let watch = Watch { quiet: common.quiet, terminal: std::io::stderr().is_terminal(), state: Mutex::default() };
     let written = generate(&args.names, &options, &watch).map_err(|error| match error {
         FiguresError::UnknownTrace(_) => usage(error),
         FiguresError::File(file) => file.into(),
         other => other.into(),
     })?;
-    let figures = written.figures.into_iter().map(|(name, says)| Made { name, says });
-    let report =
-        Report { version: statmux_core::files::VERSION, index: Some(written.index), figures: figures.collect() };
-    tell(&report, common)
+    let figures: Vec<Made> = written.figures.into_iter().map(|(name, says)| Made { name, says }).collect();
+    let index = (!figures.is_empty()).then_some(written.index);
+    tell(&Report::new(index, figures, written.missing), common)
 }
 
 fn tell(report: &Report, common: Common) -> anyhow::Result<End> {
     let text = || {
         let mut table = Table::new([Column::text("figure"), Column::text("says")]);
         report.figures.iter().for_each(|made| table.row([made.name.as_str(), made.says.as_str()]));
-        table.to_text()
+        let mut text = if report.figures.is_empty() { String::new() } else { table.to_text() };
+        if report.interrupted {
+            let missing = report.missing.join(", ");
+            text.push_str(&format!("Interrupted: not made are {missing}; the same command goes on with them.\n"));
+        }
+        text
     };
     print(common.format, text, report)?;
     if let (Some(index), Format::Text, false) = (&report.index, common.format, common.quiet) {
         let all = ALL.len();
-        eprintln!("{} of {all} figures are in {}", report.figures.len(), index.display());
+        say(format!("{} of {all} figures are in {}", report.figures.len(), index.display()));
     }
-    Ok(End::Done)
+    Ok(End::of(report.interrupted))
+}
+
+impl Report {
+    fn new(index: Option<PathBuf>, figures: Vec<Made>, missing: Vec<&'static str>) -> Self {
+        Self { version: statmux_core::files::VERSION, interrupted: !missing.is_empty(), missing, index, figures }
+    }
 }
 
 /// Says on stderr how the work gets on: a line that is written over on a terminal, else a line per tenth.
@@ -109,7 +132,9 @@ impl Progress for Watch {
         let mut state = self.state.lock().expect("no thread panics while it holds this");
         *state = Some(Work { began: Instant::now(), all: cells, done: 0 });
         if !self.quiet {
-            eprintln!("{cells} cells to measure; finished ones are kept, so an interrupted run goes on where it was");
+            say(format!(
+                "{cells} cells to measure; finished ones are kept, so an interrupted run goes on where it was"
+            ));
         }
     }
 
@@ -121,12 +146,10 @@ impl Progress for Watch {
         let left = passed / work.done as f64 * (work.all - work.done) as f64;
         let line = format!("{}/{} cells, about {} left", work.done, work.all, number::duration(left));
         if self.terminal {
-            eprint!("\r\x1b[K{line} ({case})");
-            if work.done == work.all {
-                eprintln!();
-            }
+            let end = if work.done == work.all { "\n" } else { "" };
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line} ({case}){end}");
         } else if work.done.is_multiple_of(work.all.div_ceil(10)) || work.done == work.all {
-            eprintln!("{line}");
+            say(line);
         }
     }
 

@@ -3,13 +3,13 @@
 use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::{fates, placement_table};
 use crate::interrupt;
-use crate::output::{End, print};
+use crate::output::{End, print_beside, say};
 use crate::planning::{bound_of, bounded, end_of, plan, score_plan, tell_unused, with_floor};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::{PlacementFile, ResultsFile, write_atomically};
+use statmux_core::files::{PlacementFile, ResultsFile, check_output, write_atomically};
 use statmux_core::{Share, Span};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
@@ -30,7 +30,7 @@ pub(crate) struct PlanArgs {
     /// first; exit code 3 if any model gets less on the test window
     #[arg(long, value_name = "SHARE")]
     each: Option<Share>,
-    /// Writes the placement to this file
+    /// Writes the placement to this file; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -39,6 +39,9 @@ pub(crate) struct PlanArgs {
 #[derive(Serialize)]
 struct PlanResult {
     version: u32,
+    /// Whether the search was cut short by a signal: this is the best it had.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     policy: &'static str,
     placement: PlacementFile,
     trained_on: &'static str,
@@ -61,19 +64,28 @@ struct PlanResult {
 }
 
 pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
+    if let Some(path) = &args.output {
+        check_output(path)?;
+    }
     let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
     if let Some(budget) = args.budget {
         scenario.planner = scenario.planner.with_search_time(budget);
     }
     tell_unused(&scenario, args.policy.as_deref().as_slice(), common);
-    interrupt::listen();
+    interrupt::keep_parts();
     let bar = Bar::new(common, "planning", None);
     let planned = plan(&scenario, args.policy.as_deref(), &bar)?;
     bar.finish();
+    let interrupted = interrupt::asked();
+    if interrupted && planned.holds_nothing() {
+        say("interrupted before a placement was found: nothing is written");
+        return Ok(End::Interrupted);
+    }
     let windows = &planned.plan.windows;
     let scheduling = planned.plan.scheduling;
-    let placement =
-        PlacementFile::new(windows, &scenario.models).with_scheduling(scheduling.as_ref().map(Scheduling::entry));
+    let placement = PlacementFile::new(windows, &scenario.models)
+        .with_scheduling(scheduling.as_ref().map(Scheduling::entry))
+        .with_interrupted(interrupted);
     if let Some(path) = &args.output {
         write_atomically(path, placement.to_json().as_bytes())?;
     }
@@ -85,6 +97,7 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
     let gap = most - test.slo_attainment;
     let result = PlanResult {
         version: statmux_core::files::VERSION,
+        interrupted,
         policy: planned.policy,
         placement,
         trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
@@ -138,11 +151,14 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
             windows.0.first().map_or(0, |window| window.placement.replicas()),
             windows.devices(),
         ));
+        if interrupted {
+            text.push_str("Interrupted: the search was cut short, and this is the best it had.\n");
+        }
         for line in result.notes.iter().chain(&result.test.notes).chain(&result.provenance) {
             text.push_str(&format!("- {line}\n"));
         }
         text
     };
-    print(common.format, text, &result)?;
-    Ok(end_of(&result.test))
+    print_beside(args.output.as_deref(), common.format, text, &result)?;
+    Ok(if interrupted { End::Interrupted } else { end_of(&result.test) })
 }

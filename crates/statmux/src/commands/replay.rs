@@ -2,7 +2,8 @@
 
 use crate::args::{Common, Format, ScenarioArg};
 use crate::commands::tables::{groups_table, models_table, summary_table};
-use crate::output::{End, UsageError, print};
+use crate::interrupt;
+use crate::output::{End, UsageError, print_beside, say};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
@@ -11,8 +12,8 @@ use statmux_core::files::{LatencyResult, ResultsFile, read_text};
 use statmux_core::summary::Finished;
 use statmux_core::{PlacementWindows, Span, Workload};
 use statmux_report::number;
-use statmux_serve::replay::{Mode, ReplayError, ReplaySettings, Replayed, replay};
-use statmux_workload::requests::write_results_at;
+use statmux_serve::replay::{Mode, ReplayError, ReplaySettings, Replayed, replay_until};
+use statmux_workload::requests::{check_output, write_results_at};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(crate) struct ReplayArgs {
     /// Keeps N requests in flight instead of sending each when the workload says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     closed: Option<u32>,
-    /// Writes what became of each request (.csv or .parquet)
+    /// Writes what became of each request (.csv, .csv.gz, .csv.zst or .parquet); `-` is stdout
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
     /// Tokens in prompts whose length the workload does not say
@@ -50,6 +51,12 @@ pub(crate) struct ReplayArgs {
 /// What `--format json` prints: the results as `simulate` prints them, and how the client did.
 #[derive(Serialize)]
 struct ReplayResult {
+    /// Whether a signal came before all was sent and answered: everything below is about what was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
+    /// How many requests of the workload were not over by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<usize>,
     #[serde(flatten)]
     results: ResultsFile,
     client: Client,
@@ -66,6 +73,9 @@ struct Client {
 }
 
 pub(crate) fn run(args: &ReplayArgs, common: Common) -> anyhow::Result<End> {
+    if let Some(path) = &args.requests_out {
+        check_output(path)?;
+    }
     let scenario = Scenario::load(&args.scenario, common)?;
     let mode = args.closed.map_or(Mode::Open, |clients| Mode::Closed(clients as usize));
     let key = args.key.as_ref().map(|path| read_text(path)).transpose()?;
@@ -77,7 +87,13 @@ pub(crate) fn run(args: &ReplayArgs, common: Common) -> anyhow::Result<End> {
         key: key.and_then(|text| text.lines().next().map(|line| line.trim().to_owned())),
         ..ReplaySettings::new(&args.target)
     };
+    interrupt::keep_parts();
     let replayed = send(&scenario, &settings, common)?;
+    let interrupted = replayed.left_out > 0;
+    if replayed.over.is_empty() && interrupted {
+        say("interrupted before a request was answered: nothing is written");
+        return Ok(End::Interrupted);
+    }
     let (workload, results) = results(&scenario, mode, &replayed);
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
@@ -85,12 +101,13 @@ pub(crate) fn run(args: &ReplayArgs, common: Common) -> anyhow::Result<End> {
     }
     let lateness_s = replayed.lateness.map(LatencyResult::from);
     let client = Client { reasons: replayed.reasons, lateness_s, connections: replayed.connections };
-    let result = ReplayResult { results, client };
-    print(common.format, || text(&result), &result)?;
+    let left_out = interrupted.then_some(replayed.left_out);
+    let result = ReplayResult { interrupted, left_out, results, client };
+    print_beside(args.requests_out.as_deref(), common.format, || text(&result), &result)?;
     if !common.quiet && common.format == Format::Text {
-        eprintln!("Compare with a simulation of the same placement: statmux compare-runs SIMULATED REPLAYED");
+        say("Compare with a simulation of the same placement: statmux compare-runs SIMULATED REPLAYED");
     }
-    Ok(End::Done)
+    Ok(End::of(interrupted))
 }
 
 /// Sends the scenario's workload, showing how far it is.
@@ -98,7 +115,7 @@ pub(crate) fn send(scenario: &Scenario, settings: &ReplaySettings, common: Commo
     let bar = Bar::new(common, "replaying", Some(scenario.test.len() as u64));
     let done = Arc::new(AtomicUsize::new(0));
     let replayed = std::thread::scope(|scope| {
-        let work = scope.spawn(|| replay(&scenario.test, &scenario.models, settings, &done));
+        let work = scope.spawn(|| replay_until(&scenario.test, &scenario.models, settings, &done, &interrupt::asked));
         while !work.is_finished() {
             bar.at(done.load(Relaxed) as u64);
             std::thread::sleep(Duration::from_millis(50));
@@ -115,8 +132,8 @@ pub(crate) fn send(scenario: &Scenario, settings: &ReplaySettings, common: Commo
 
 /// The summary of a replay, and the workload as it was really sent.
 pub(crate) fn results(scenario: &Scenario, mode: Mode, replayed: &Replayed) -> (Workload, ResultsFile) {
-    let mut workload = Workload::clone(&scenario.test);
-    if mode != Mode::Open {
+    let mut workload = scenario.test.select(&replayed.over);
+    if replayed.left_out > 0 || mode != Mode::Open {
         workload.arrived.clone_from(&replayed.arrived);
         let first_to_last = workload.arrived.iter().max().zip(workload.arrived.iter().min());
         workload.duration = first_to_last.map_or(Span::ZERO, |(last, first)| last.since(*first));
@@ -139,6 +156,10 @@ pub(crate) fn results(scenario: &Scenario, mode: Mode, replayed: &Replayed) -> (
 
 fn text(result: &ReplayResult) -> String {
     let mut text = summary_table(&result.results).to_text();
+    if let Some(left_out) = result.left_out {
+        let left_out = number::count(left_out as u64);
+        text.push_str(&format!("Interrupted: {left_out} requests that were not over by then are left out.\n"));
+    }
     text.push('\n');
     text.push_str(&models_table(&result.results, 20).to_text());
     text.push('\n');

@@ -2,12 +2,12 @@
 
 use crate::args::{Common, PlacementArg, ScenarioArg};
 use crate::commands::tables::{fates, groups_table, models_table, summary_table};
-use crate::output::{End, print};
+use crate::output::{End, print_beside};
 use crate::planning::{adopt_what_is_left, end_of, score, with_floor};
 use crate::scenario::Scenario;
 use clap::Args;
 use statmux_core::Share;
-use statmux_workload::requests::write_results_at;
+use statmux_workload::requests::{check_output, write_results_at};
 use std::path::PathBuf;
 
 /// Arguments of `statmux simulate`.
@@ -17,7 +17,7 @@ pub(crate) struct SimulateArgs {
     scenario: ScenarioArg,
     #[command(flatten)]
     placement: PlacementArg,
-    /// Writes what became of each request (.csv or .parquet)
+    /// Writes what became of each request (.csv, .csv.gz, .csv.zst or .parquet); `-` is stdout
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
     /// Ends with exit code 3 if any model gets less than this share of its requests in time, such as `95%`
@@ -26,6 +26,9 @@ pub(crate) struct SimulateArgs {
 }
 
 pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
+    if let Some(path) = &args.requests_out {
+        check_output(path)?;
+    }
     let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
     let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
     let (run, results) = score(&scenario, &windows, &scenario.test)?;
@@ -49,6 +52,6 @@ pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
         }
         text
     };
-    print(common.format, text, &results)?;
+    print_beside(args.requests_out.as_deref(), common.format, text, &results)?;
     Ok(end_of(&results))
 }

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &SizeArgs, common: Common) -> anyhow::Result<End> {
         return Err(FileError::at_field(path, "cluster.nodes", what).into());
     }
     let seeds: Vec<u64> = (0..args.seeds).map(|after| base.seed.0.wrapping_add(after)).collect();
-    interrupt::listen();
+    interrupt::keep_parts();
     let bar = Bar::new(common, args.axis.aim(), Some(seeds.len() as u64 * policies.len() as u64));
     let mut sized = Vec::new();
     for policy in policies {

@@ -1,9 +1,9 @@
 //! `statmux sweep`: a grid of scenarios, cells in parallel, finished cells kept for the next time.
 
 use crate::args::{Common, Format, ScenarioArg};
-use crate::commands::compare::{Row, row};
+use crate::commands::compare::{Row, finished_row};
 use crate::interrupt;
-use crate::output::{End, UsageError, print};
+use crate::output::{End, UsageError, print, say};
 use crate::planning::{bound_of, bounded};
 use crate::progress::Bar;
 use crate::scenario::{Override, Scenario, parse_over};
@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use statmux_core::files::{FileError, ResultsFile, write_atomically};
+use statmux_core::files::{ResultsFile, check_folder, check_output, write_atomically};
 use statmux_plan::policy::find;
 use statmux_report::chart::{Axis, Chart, LineChart, Series};
 use statmux_report::table::{Cell, Column, Table};
@@ -56,6 +56,9 @@ struct CellResult {
 #[derive(Serialize)]
 struct SweepResult<'a> {
     version: u32,
+    /// Whether a signal came before all cells were done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     cells: Vec<&'a CellResult>,
     unfinished: usize,
 }
@@ -74,14 +77,16 @@ pub(crate) fn run(args: &SweepArgs, common: Common) -> anyhow::Result<End> {
     check_jobs(&jobs, &base, args, common)?;
     let out = args.out.clone().unwrap_or_else(|| default_folder(&args.scenario.path));
     let cells = out.join("cells");
-    std::fs::create_dir_all(&cells).map_err(|cause| FileError::io(&cells, "cannot be created", cause))?;
-    interrupt::listen();
+    check_folder(&cells)?;
+    for file in ["sweep.csv", "sweep.svg"] {
+        check_output(&out.join(file))?;
+    }
+    interrupt::keep_parts();
     let bar = Bar::new(common, "sweeping", Some(jobs.len() as u64));
     let results: Vec<anyhow::Result<Option<CellResult>>> = jobs
         .par_iter()
         .map(|job| {
-            let result =
-                if interrupt::asked() { Ok(None) } else { cell(job, &base, args, common, &cells, &bar).map(Some) };
+            let result = if interrupt::asked() { Ok(None) } else { cell(job, &base, args, common, &cells, &bar) };
             bar.step();
             result
         })
@@ -99,14 +104,20 @@ pub(crate) fn run(args: &SweepArgs, common: Common) -> anyhow::Result<End> {
         write_atomically(&out.join("sweep.svg"), chart.svg().as_bytes())?;
     }
     if !common.quiet && common.format == Format::Text {
-        eprintln!("results are in {}", out.display());
-        if unfinished > 0 {
-            eprintln!("{unfinished} cells are left; run the same command again to go on");
-        }
+        say(format!("results are in {}", out.display()));
     }
-    let data = SweepResult { version: statmux_core::files::VERSION, cells: results.iter().collect(), unfinished };
-    print(common.format, || table.to_text(), &data)?;
-    Ok(End::Done)
+    let interrupted = unfinished > 0;
+    let version = statmux_core::files::VERSION;
+    let data = SweepResult { version, interrupted, cells: results.iter().collect(), unfinished };
+    let text = || {
+        let mut text = if results.is_empty() { String::new() } else { table.to_text() };
+        if interrupted {
+            text.push_str(&format!("Interrupted: {unfinished} cells are left; the same command goes on with them.\n"));
+        }
+        text
+    };
+    print(common.format, text, &data)?;
+    Ok(End::of(interrupted))
 }
 
 fn jobs(axes: &[Vec<Override>], policies: &[String]) -> Vec<Job> {
@@ -145,17 +156,18 @@ fn cell(
     common: Common,
     folder: &Path,
     bar: &Bar,
-) -> anyhow::Result<CellResult> {
+) -> anyhow::Result<Option<CellResult>> {
     let overrides: Vec<Override> = base.iter().chain(&job.at).cloned().collect();
     let scenario = Scenario::load_with(&args.scenario.path, &overrides, common.seed)?;
     let path = folder.join(format!("{:016x}.json", fingerprint(&scenario, job)));
     let most = || bound_of(&scenario, &scenario.test, bounded(&job.policy));
     // A cell that cannot be read back (another version's, say) is computed again.
     if let Some(known) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<CellResult>(&text).ok()) {
-        return Ok(CellResult { bound: most(), ..known });
+        return Ok(Some(CellResult { bound: most(), ..known }));
     }
-    let Row { policy, trained_on, train_slo_attainment, train_below_floor, replicas, plan_wall_s, test, .. } =
-        row(&scenario, &job.policy, bar).with_context(|| format!("in the cell {}", label(job)))?;
+    let row = finished_row(&scenario, &job.policy, bar).with_context(|| format!("in the cell {}", label(job)))?;
+    let Some(row) = row else { return Ok(None) };
+    let Row { policy, trained_on, train_slo_attainment, train_below_floor, replicas, plan_wall_s, test, .. } = row;
     let result = CellResult {
         at: job.at.iter().map(|value| (value.key.clone(), value.shown())).collect(),
         policy: policy.to_owned(),
@@ -168,10 +180,8 @@ fn cell(
         plan_for_devices: None,
         test,
     };
-    if !interrupt::asked() {
-        write_atomically(&path, &serde_json::to_vec(&result)?)?;
-    }
-    Ok(result)
+    write_atomically(&path, &serde_json::to_vec(&result)?)?;
+    Ok(Some(result))
 }
 
 /// Idle devices are always allowed: where a policy that looks for the best it can find did better on what it planned
@@ -211,7 +221,7 @@ fn keep_better_plans(results: &mut [CellResult], common: Common) {
         }
     }
     for policy in worse.into_iter().filter(|_| !common.quiet) {
-        eprintln!("note: {policy} does worse on some more devices than on fewer: it is left as published");
+        say(format!("note: {policy} does worse on some more devices than on fewer: it is left as published"));
     }
 }
 

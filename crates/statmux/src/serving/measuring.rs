@@ -7,6 +7,7 @@ use statmux_core::{ModelId, ModelProfile, ParallelConfig, Profile};
 use statmux_plan::partition::{Chain, cut};
 use statmux_serve::measure::{Journal, MeasureSettings, Measured, Measurement, Point, Progress, measure};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What is measured, and how.
@@ -37,19 +38,23 @@ pub(crate) fn points(measuring: &Measuring) -> usize {
     measuring.models.len() * (each + usize::from(wants_cuts(settings)))
 }
 
-/// Measures whatever `journal` does not hold yet, telling of each point.
+/// Measures whatever `journal` does not hold yet, telling of each point; `tell` may end the work there.
 pub(crate) fn measure_all(
     measuring: &Measuring,
     journal: &mut Journal,
-    mut tell: impl FnMut(Told),
+    mut tell: impl FnMut(Told) -> ControlFlow<()>,
 ) -> anyhow::Result<Measured> {
     let settings = MeasureSettings { models: ids(measuring), ..measuring.settings.clone() };
-    let cuts = if wants_cuts(&settings) { measured_cuts(measuring, journal, &mut tell)? } else { Vec::new() };
+    let cuts = if wants_cuts(&settings) { measured_cuts(measuring, journal, &mut tell)? } else { Some(Vec::new()) };
+    let Some(cuts) = cuts else {
+        let profile = Profile { device: settings.device, provenance: String::new(), models: BTreeMap::new() };
+        return Ok(Measured { profile, skipped: Vec::new(), left: points(measuring) });
+    };
     let choices = choices(measuring, &cuts);
     let devices = settings.configs.iter().map(|config| config.devices()).max().unwrap_or(1) as usize;
     let backend = open_backend(RealDevices::Cpu, vec![measuring.memory; devices], &choices)?;
     let mut measured = measure(&backend, &settings, journal, |Progress { point, result, .. }| {
-        tell(Told::Point(point.clone(), result.cloned().map_err(str::to_owned)));
+        tell(Told::Point(point.clone(), result.cloned().map_err(str::to_owned)))
     })?;
     measured.profile = with_cuts(measured.profile, measuring, &cuts);
     Ok(measured)
@@ -76,12 +81,12 @@ fn choices(measuring: &Measuring, cuts: &[Cuts]) -> Vec<ModelChoice> {
 }
 
 /// Runs each model with a stage for each layer, embeddings and head with the first and the last, and cuts it so that
-/// the slowest stage is as fast as can be.
+/// the slowest stage is as fast as can be; `None` if `tell` ended that.
 fn measured_cuts(
     measuring: &Measuring,
     journal: &mut Journal,
-    tell: &mut impl FnMut(Told),
-) -> anyhow::Result<Vec<Cuts>> {
+    tell: &mut impl FnMut(Told) -> ControlFlow<()>,
+) -> anyhow::Result<Option<Vec<Cuts>>> {
     let settings = &measuring.settings;
     let choices = choices(measuring, &[]);
     let opened = open_backend(RealDevices::Cpu, vec![measuring.memory], &choices)?;
@@ -100,11 +105,14 @@ fn measured_cuts(
         let mut seconds = None;
         measure(&backend, &each, journal, |Progress { result, .. }| {
             seconds = result.ok().map(|measurement| measurement.stage_seconds.clone());
+            ControlFlow::Continue(())
         })?;
-        tell(Told::Layers);
+        if tell(Told::Layers).is_break() {
+            return Ok(None);
+        }
         all.push(seconds.map(|seconds| cuts(&seconds, settings)).unwrap_or_default());
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 fn cuts(layer_seconds: &[f64], settings: &MeasureSettings) -> Cuts {

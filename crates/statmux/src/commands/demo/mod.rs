@@ -6,9 +6,9 @@ mod server;
 mod serving;
 
 use crate::args::{Common, Format};
-use crate::commands::compare::{Row, row, table};
+use crate::commands::compare::{Row, finished_row, table};
 use crate::interrupt;
-use crate::output::{End, print};
+use crate::output::{End, print, say};
 use crate::planning::{bound, plan, score_plan};
 use crate::progress::Bar;
 use crate::scenario::{Override, Scenario};
@@ -19,7 +19,7 @@ use serde::Serialize;
 use serving::ServerDemo;
 #[cfg(feature = "candle")]
 use serving::ServerRow;
-use statmux_core::files::{FileError, placement_json, write_atomically};
+use statmux_core::files::{check_folder, check_output, placement_json, write_atomically};
 use statmux_core::summary::GroupUse;
 use statmux_core::{Outcome, PlacementWindows};
 use statmux_report::number;
@@ -67,6 +67,9 @@ pub(crate) struct DemoArgs {
 #[derive(Serialize)]
 struct DemoResult {
     version: u32,
+    /// Whether a signal came before models were served; all else is complete.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     seed: u64,
     requests: u64,
     models: usize,
@@ -78,6 +81,16 @@ struct DemoResult {
     /// Absent where it was left out.
     server: Option<ServerDemo>,
     report: PathBuf,
+}
+
+/// What is printed if a signal comes before all policies are planned and sized: what was finished by then.
+#[derive(Serialize)]
+struct CutShort {
+    version: u32,
+    interrupted: bool,
+    seed: u64,
+    policies: Vec<Row>,
+    devices_for_99_percent: Vec<Sized>,
 }
 
 /// How many devices a policy needs, and what it attains with how many.
@@ -100,37 +113,51 @@ struct Played {
 }
 
 pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
-    std::fs::create_dir_all(&args.out).map_err(|cause| FileError::io(&args.out, "cannot be created", cause))?;
+    check_folder(&args.out)?;
+    for name in FILES.iter().map(|(name, _)| *name).chain(["placement.json", "report.html", "devices.png"]) {
+        check_output(&args.out.join(name))?;
+    }
     for (name, bytes) in FILES {
         write_atomically(&args.out.join(name), bytes)?;
     }
     let path = args.out.join("scenario.toml");
     let scenario = Scenario::load_with(&path, &[], common.seed)?;
-    interrupt::listen();
+    interrupt::keep_parts();
     let bar = Bar::new(common, "demo", Some((POLICIES.len() + SIZED.len()) as u64));
     let mut rows = Vec::new();
     for policy in POLICIES {
-        rows.push(row(&scenario, policy, &bar)?);
+        let Some(row) = finished_row(&scenario, policy, &bar)? else { break };
+        rows.push(row);
         bar.step();
+    }
+    if interrupt::asked() {
+        bar.finish();
+        return cut_short(&scenario, rows, Vec::new(), common);
     }
     let played = ["selective-replication", "alpaserve"].map(|policy| play(&scenario, policy, &bar));
     let [replication, alpaserve] = played;
     let (replication, alpaserve) = (replication?, alpaserve?);
+    let mut sized = Vec::new();
+    for policy in SIZED {
+        let found = devices_needed(&path, policy, common, &bar)?;
+        if interrupt::asked() {
+            bar.finish();
+            return cut_short(&scenario, rows, sized, common);
+        }
+        sized.push(found);
+        bar.step();
+    }
+    bar.finish();
     write_atomically(
         &args.out.join("placement.json"),
         placement_json(&alpaserve.windows, &scenario.models).as_bytes(),
     )?;
-    let sized = SIZED.iter().map(|policy| {
-        let sized = devices_needed(&path, policy, common, &bar);
-        bar.step();
-        sized
-    });
-    let sized = sized.collect::<anyhow::Result<Vec<_>>>()?;
-    bar.finish();
     let server = if args.without_server { None } else { serve(&args.out, common)? };
+    let interrupted = interrupt::asked();
     let report = args.out.join("report.html");
     let result = DemoResult {
         version: statmux_core::files::VERSION,
+        interrupted,
         seed: scenario.seed.0,
         requests: scenario.test.len() as u64,
         models: scenario.models.len(),
@@ -145,22 +172,53 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
     let page = page::page(&scenario, &result, &[replication, alpaserve]).context("cannot draw the report")?;
     write_atomically(&report, page.as_bytes())?;
     write_atomically(&args.out.join("devices.png"), &page::devices_chart(&result).png(1280)?)?;
-    print(common.format, || text(&scenario, &result), &result)?;
+    let text = || {
+        let mut text = text(&scenario, &result);
+        if interrupted {
+            text.push_str("\nInterrupted: the half that serves real models was not finished and is left out.\n");
+        }
+        text
+    };
+    print(common.format, text, &result)?;
     if !common.quiet && common.format == Format::Text {
-        eprintln!("Open {} for the pictures. Go on with: statmux plan {}", report.display(), path.display());
+        say(format!("Open {} for the pictures. Go on with: statmux plan {}", report.display(), path.display()));
     }
-    Ok(End::Done)
+    Ok(End::of(interrupted))
+}
+
+/// Prints what was finished when a signal came; there is no report of half a comparison.
+fn cut_short(scenario: &Scenario, policies: Vec<Row>, sized: Vec<Sized>, common: Common) -> anyhow::Result<End> {
+    let result = CutShort {
+        version: statmux_core::files::VERSION,
+        interrupted: true,
+        seed: scenario.seed.0,
+        policies,
+        devices_for_99_percent: sized,
+    };
+    let text = || {
+        let finished = (!result.policies.is_empty()).then(|| table(&result.policies).to_text());
+        let policies = POLICIES.len();
+        format!(
+            "{}Interrupted: {} of {policies} policies were planned, {} of {} sized; no report was written.\n",
+            finished.unwrap_or_default(),
+            result.policies.len(),
+            result.devices_for_99_percent.len(),
+            SIZED.len(),
+        )
+    };
+    print(common.format, text, &result)?;
+    Ok(End::Interrupted)
 }
 
 #[cfg(feature = "candle")]
 fn serve(out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
-    server::run(out, common).context("cannot serve real models").map(Some)
+    server::run(out, common).context("cannot serve real models")
 }
 
 #[cfg(not(feature = "candle"))]
 fn serve(_out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
     if !common.quiet {
-        eprintln!("note: this build of statmux runs no real models, so the demo's server is left out");
+        say("note: this build of statmux runs no real models, so the demo's server is left out");
     }
     Ok(None)
 }

@@ -22,6 +22,7 @@ use statmux_serve::measure::{Journal, MeasureSettings};
 use statmux_serve::replay::{Mode, ReplaySettings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,9 +36,10 @@ const ROUNDS: usize = 5;
 /// The share of the devices' time that the workload asks for.
 const LOAD: f64 = 0.25;
 
-/// Measures, serves and replays; everything needed to do it again goes to `out`.
-pub(super) fn run(out: &Path, common: Common) -> anyhow::Result<ServerDemo> {
-    let profile = measured(common)?;
+/// Measures, serves and replays; everything needed to do it again goes to `out`. `None` if a signal came before it was
+/// done: half of a comparison says nothing.
+pub(super) fn run(out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
+    let Some(profile) = measured(common)? else { return Ok(None) };
     let latency_s = profile.models[MODEL].single_device_seconds().expect("one device is measured first");
     write_atomically(&out.join("this-machine.json"), profile_json(&profile).as_bytes())?;
     let rate = (2.0 * LOAD / latency_s).max(1.0).floor();
@@ -46,14 +48,12 @@ pub(super) fn run(out: &Path, common: Common) -> anyhow::Result<ServerDemo> {
     let scenario = Scenario::load_with(&path, &[], common.seed)?;
     let mut rows = Vec::new();
     for (name, file, groups) in placements() {
-        if interrupt::asked() {
-            break;
-        }
         let windows = PlacementWindows::fixed(Placement { groups });
         write_atomically(&out.join(file), placement_json(&windows, &scenario.models).as_bytes())?;
-        rows.push(row(&scenario, name, file, &windows, common)?);
+        let Some(row) = row(&scenario, name, file, &windows, common)? else { return Ok(None) };
+        rows.push(row);
     }
-    Ok(ServerDemo {
+    Ok(Some(ServerDemo {
         scenario: path,
         model: MODEL,
         machine: machine(),
@@ -61,11 +61,11 @@ pub(super) fn run(out: &Path, common: Common) -> anyhow::Result<ServerDemo> {
         rate_rps: rate,
         memory: scenario.cluster.smallest_memory().to_string(),
         placements: rows,
-    })
+    }))
 }
 
 /// Measures in rounds and takes the middle one, so that a moment in which the machine had other work does not count.
-fn measured(common: Common) -> anyhow::Result<Profile> {
+fn measured(common: Common) -> anyhow::Result<Option<Profile>> {
     let measuring = Measuring {
         models: vec![(MODEL.to_owned(), ModelSource::Preset { name: MODEL.to_owned(), seed: Seed(0) })],
         memory: Bytes::from_gib(2),
@@ -84,7 +84,14 @@ fn measured(common: Common) -> anyhow::Result<Profile> {
     let bar = Bar::new(common, "measuring this machine", Some((ROUNDS * points(&measuring)) as u64));
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
-        let measured = measure_all(&measuring, &mut Journal::in_memory(), |_| bar.step())?;
+        let measured = measure_all(&measuring, &mut Journal::in_memory(), |_| {
+            bar.step();
+            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if interrupt::asked() {
+            bar.finish();
+            return Ok(None);
+        }
         anyhow::ensure!(measured.skipped.is_empty(), "cannot measure {MODEL} here: {:?}", measured.skipped);
         rounds.push(measured.profile);
     }
@@ -94,7 +101,7 @@ fn measured(common: Common) -> anyhow::Result<Profile> {
         configs.flat_map(|(_, config)| &config.stage_seconds[&1]).sum()
     };
     rounds.sort_by(|a, b| seconds(a).total_cmp(&seconds(b)));
-    Ok(rounds.swap_remove(ROUNDS / 2))
+    Ok(Some(rounds.swap_remove(ROUNDS / 2)))
 }
 
 /// Each model on a device of its own, and both models cut over both devices.
@@ -121,7 +128,7 @@ fn row(
     file: &'static str,
     windows: &PlacementWindows,
     common: Common,
-) -> anyhow::Result<ServerRow> {
+) -> anyhow::Result<Option<ServerRow>> {
     let config = windows.0[0].placement.groups[0].config;
     let (simulated, predicted) = score(scenario, windows, &scenario.test)?;
     let settings = ServerSettings {
@@ -136,6 +143,9 @@ fn row(
     let slowdown = slowdown(server.gateway().board());
     server.stop();
     let replayed = replayed?;
+    if replayed.left_out > 0 || interrupt::asked() {
+        return Ok(None);
+    }
     let (_, measured) = results(scenario, Mode::Open, &replayed);
     let seen = Scenario { models: as_seen(scenario, &windows.0[0].placement, &slowdown), ..scenario.clone() };
     let (_, explained) = score(&seen, windows, &scenario.test)?;
@@ -143,7 +153,7 @@ fn row(
         let profiled = scenario.models[0].profile.config(config).expect("it was simulated with this configuration");
         profiled.stage_seconds[&1].iter().sum()
     };
-    Ok(ServerRow {
+    Ok(Some(ServerRow {
         placement: name,
         file,
         profiled_s: alone(scenario),
@@ -153,7 +163,7 @@ fn row(
         measured,
         predicted_latencies: latencies(scenario, &simulated.outcomes),
         measured_latencies: latencies(scenario, &replayed.outcomes),
-    })
+    }))
 }
 
 /// How much longer than predicted each stage took on average, by group and stage; 1 where none ran.

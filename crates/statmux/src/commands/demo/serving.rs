@@ -44,7 +44,7 @@ pub(super) struct ServerRow {
 
 impl ServerDemo {
     fn requests(&self) -> u64 {
-        self.placements.first().map_or(0, |row| row.predicted.requests)
+        self.placements[0].predicted.requests
     }
 
     /// What was predicted, what came, and what would have been predicted from the stage times that came.

@@ -2,24 +2,36 @@
 
 use super::ProfileArgs;
 use crate::args::{Common, Format};
-use crate::output::{End, UsageError, print};
+use crate::interrupt;
+use crate::output::{End, UsageError, print_beside, say};
 use crate::progress::Bar;
 use crate::serving::machine::{machine, processor};
 use crate::serving::measuring::{Measuring, Told, measure_all, points};
 use serde::Serialize;
 use statmux_candle::ModelSource;
-use statmux_core::files::{profile_json, write_atomically};
+use statmux_core::files::{check_output, is_written_through, profile_json, write_atomically};
 use statmux_core::{Bytes, ParallelConfig, Seed};
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
 use statmux_serve::measure::{Journal, MeasureSettings, Measurement, Point};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// What `--format json` prints.
 #[derive(Serialize)]
 struct ProfileResult {
     version: u32,
-    profile: PathBuf,
+    /// Whether a signal came before all points were measured; there is no profile then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
+    /// Points that were not measured by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<usize>,
+    /// Where finished points wait for the same command to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<PathBuf>,
     provenance: String,
     points: Vec<Measurement>,
     skipped: Vec<Skipped>,
@@ -32,10 +44,16 @@ struct Skipped {
 }
 
 pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
+    check_output(&args.output)?;
     let measuring = measuring(args, common)?;
-    let journal_path = PathBuf::from(format!("{}.journal", args.output.display()));
-    let how = how(args, common)?;
-    let mut journal = Journal::open(&journal_path, &how)?;
+    // Beside a pipe or a device there is no place for a journal.
+    let kept = !is_written_through(&args.output);
+    let journal_path = kept.then(|| PathBuf::from(format!("{}.journal", args.output.display())));
+    let mut journal = match &journal_path {
+        Some(path) => Journal::open(path, &how(args, common)?)?,
+        None => Journal::in_memory(),
+    };
+    interrupt::keep_parts();
     let bar = Bar::new(common, "measuring", Some(points(&measuring) as u64));
     let (mut found, mut skipped) = (Vec::new(), Vec::new());
     let measured = measure_all(&measuring, &mut journal, |told| {
@@ -47,8 +65,23 @@ pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
                 Err(reason) => skipped.push(Skipped { point, reason }),
             }
         }
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
+    if measured.left > 0 {
+        let result = ProfileResult {
+            version: statmux_core::files::VERSION,
+            interrupted: true,
+            left: Some(measured.left),
+            journal: journal_path,
+            profile: None,
+            provenance: measured.profile.provenance,
+            points: found,
+            skipped,
+        };
+        print_beside(Some(&args.output), common.format, || text(&result), &result)?;
+        return Ok(End::Interrupted);
+    }
     let mut profile = measured.profile;
     if profile.models.is_empty() {
         let reasons: Vec<&str> = skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
@@ -58,17 +91,22 @@ pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
     write_atomically(&args.output, profile_json(&profile).as_bytes())?;
     // All of it is in the profile now; a later run measures anew.
     drop(journal);
-    let _ = std::fs::remove_file(&journal_path);
+    if let Some(path) = &journal_path {
+        let _ = std::fs::remove_file(path);
+    }
     let result = ProfileResult {
         version: statmux_core::files::VERSION,
-        profile: args.output.clone(),
+        interrupted: false,
+        left: None,
+        journal: None,
+        profile: Some(args.output.clone()),
         provenance: profile.provenance,
         points: found,
         skipped,
     };
-    print(common.format, || text(&result), &result)?;
+    print_beside(Some(&args.output), common.format, || text(&result), &result)?;
     if !common.quiet && common.format == Format::Text {
-        eprintln!("Name {} in [profiles] of a scenario to plan and serve with it.", args.output.display());
+        say(format!("Name {} in [profiles] of a scenario to plan and serve with it.", args.output.display()));
     }
     Ok(End::Done)
 }
@@ -145,11 +183,15 @@ fn text(result: &ProfileResult) -> String {
             point.model, point.op, point.pp, point.batch
         ));
     }
-    text.push_str(&format!(
-        "\n{} points in {}\n{}",
-        number::count(result.points.len() as u64),
-        result.profile.display(),
-        result.provenance
-    ));
+    if let Some(left) = result.left {
+        text.push_str(&format!("\nInterrupted: {} points are not measured", number::count(left as u64)));
+        if let Some(journal) = &result.journal {
+            text.push_str(&format!("; what is finished waits in {}, and the same command goes on", journal.display()));
+        }
+    }
+    if let Some(profile) = &result.profile {
+        let points = number::count(result.points.len() as u64);
+        text.push_str(&format!("\n{points} points in {}\n{}", profile.display(), result.provenance));
+    }
     text
 }

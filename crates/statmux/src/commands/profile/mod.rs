@@ -41,7 +41,7 @@ pub(crate) struct ProfileArgs {
     /// Memory of one device
     #[arg(long, value_name = "SIZE", default_value = "16 GiB")]
     memory: Bytes,
-    /// The profile file to write; finished points wait in FILE.journal, from which an interrupted run goes on
+    /// The profile file to write (`-` is stdout); finished points wait in FILE.journal, from which an interrupted run goes on
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }

@@ -2,13 +2,13 @@
 
 use super::{Onto, Source};
 use crate::args::Common;
-use crate::output::{End, UsageError, print};
+use crate::output::{End, UsageError, print_beside};
 use clap::Args;
 use serde::Serialize;
 use statmux_core::files::Quantity;
 use statmux_core::{Seed, Span};
 use statmux_report::number;
-use statmux_workload::requests::write_requests;
+use statmux_workload::requests::{check_output, write_requests};
 use statmux_workload::table::{Mapping, ResampleTable, WindowTable, WorkloadKind};
 use statmux_workload::{Format, WorkloadTable};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct ConvertArgs {
     #[command(flatten)]
     source: Source,
-    /// The requests file to write: .csv, .csv.gz or .parquet
+    /// The requests file to write: .csv, .csv.gz, .csv.zst or .parquet; `-` is stdout
     #[arg(long, value_name = "OUT")]
     to: PathBuf,
     #[command(flatten)]
@@ -62,6 +62,7 @@ struct Data {
 }
 
 pub(super) fn run(args: &ConvertArgs, common: Common) -> anyhow::Result<End> {
+    check_output(&args.to)?;
     let format = args.source.format()?;
     let (start, end) = args.source.bounds()?;
     let (names, mapping) = match args.onto.models {
@@ -117,6 +118,6 @@ pub(super) fn run(args: &ConvertArgs, common: Common) -> anyhow::Result<End> {
         let (requests, span) = (number::count(data.requests as u64), number::duration(data.duration_s));
         format!("{}: {requests} requests over {span}, seed {}\n{}\n", data.file, data.seed, data.provenance)
     };
-    print(common.format, text, &data)?;
+    print_beside(Some(&args.to), common.format, text, &data)?;
     Ok(End::Done)
 }

@@ -1,10 +1,11 @@
 //! `statmux trace synth`: a synthetic trace that looks like a public one.
 
 use crate::args::Common;
-use crate::output::{End, UsageError, print};
+use crate::output::{End, UsageError, print_beside};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use statmux_core::Seed;
+use statmux_core::files::check_output;
 use statmux_report::number;
 use statmux_workload::synth::azure_functions_2021;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ pub(super) struct SynthArgs {
     /// The trace to look like
     #[arg(long, value_enum)]
     like: Like,
-    /// The file to write: .csv or .csv.gz
+    /// The file to write: .csv or .csv.gz; `-` is stdout
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// How many of the fourteen days to keep
@@ -47,6 +48,7 @@ pub(super) fn run(args: &SynthArgs, common: Common) -> anyhow::Result<End> {
     if !args.days.is_finite() || args.days <= 0.0 {
         return Err(UsageError(format!("--days {}: a number above 0 was expected", args.days)).into());
     }
+    check_output(&args.output)?;
     let Like::AzureFunctions2021 = args.like;
     let seed = Seed(common.seed.unwrap_or(0));
     let trace = azure_functions_2021(args.days, args.apps, seed);
@@ -71,6 +73,6 @@ pub(super) fn run(args: &SynthArgs, common: Common) -> anyhow::Result<End> {
             data.seed,
         )
     };
-    print(common.format, text, &data)?;
+    print_beside(Some(&args.output), common.format, text, &data)?;
     Ok(End::Done)
 }
