@@ -41,7 +41,7 @@ impl Place {
             match std::fs::symlink_metadata(&at) {
                 Ok(found) if found.is_symlink() => {
                     let to = std::fs::read_link(&at).map_err(|cause| remedied(path, &at, cause))?;
-                    at = folder_of(&at).join(to);
+                    at = at.parent().map_or_else(|| to.clone(), |folder| folder.join(&to));
                 }
                 Ok(found) if found.is_dir() => return Err(is_folder(path)),
                 Ok(found) if found.is_file() => return Ok(Self::File { target: at, old: Some(Old(found)) }),
