@@ -126,6 +126,23 @@ impl PlannerTable {
         self.floor.map(|quantity| quantity.0)
     }
 
+    /// The same table with a `share` of the search: of its time, or of the neighbours to try where their number is given.
+    #[must_use]
+    pub fn with_share_of_search(mut self, share: f64) -> Self {
+        match (self.moves, self.budget) {
+            (Some(moves), _) => self.moves = Some(((moves as f64 * share).ceil() as u64).max(1)),
+            (None, Some(Budget::Simulations(_))) => {}
+            (None, time) => {
+                let time = match time {
+                    Some(Budget::Time(time)) => time.seconds(),
+                    _ => policy::statmux::Statmux::default().time.as_secs_f64(),
+                };
+                self.budget = Span::from_seconds(time * share).map(Budget::Time);
+            }
+        }
+        self
+    }
+
     /// The policy asked for; `path` is named in errors.
     pub fn build(&self, path: &Path) -> Result<Box<dyn Policy>, FileError> {
         self.build_each(path, &[self.policy()]).map(|mut built| built.remove(0))

@@ -2,14 +2,17 @@
 
 use crate::args::Common;
 use crate::interrupt;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::output::say;
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use statmux_plan::{Progress, Report};
+use std::fmt::Write;
 use std::io::IsTerminal;
 
 /// A line on stderr that says how far the work is; nothing when stderr is no terminal or talk is off.
 #[derive(Clone, Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
+    quiet: bool,
 }
 
 impl Bar {
@@ -19,13 +22,19 @@ impl Bar {
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(steps, target);
         let template = match steps {
-            Some(_) => "{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed} (about {eta} left)",
+            Some(_) => "{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}{left}",
             None => "{prefix} {spinner} {msg} {elapsed}",
         };
         let style = ProgressStyle::with_template(template).expect("the template is well formed");
-        bar.set_style(style.progress_chars("=> "));
+        // Before a step is done nobody knows how long one takes.
+        let left = |state: &ProgressState, out: &mut dyn Write| {
+            if state.pos() > 0 && Some(state.pos()) < state.len() {
+                let _ = write!(out, " (about {} left)", HumanDuration(state.eta()));
+            }
+        };
+        bar.set_style(style.progress_chars("=> ").with_key("left", left));
         bar.set_prefix(what.to_owned());
-        Self { bar }
+        Self { bar, quiet: common.quiet }
     }
 
     /// One more step is done.
@@ -42,6 +51,13 @@ impl Bar {
     #[cfg(feature = "candle")]
     pub(crate) fn say(&self, what: String) {
         self.bar.set_message(what);
+    }
+
+    /// Says a line that stays; on a terminal the bar stays below it.
+    pub(crate) fn line(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| say(text));
+        }
     }
 
     /// Removes the line.

@@ -125,29 +125,6 @@ fn every_miss_is_explained_and_every_change_is_tried() {
 }
 
 #[test]
-fn the_size_found_holds_and_the_next_smaller_does_not() {
-    let session = Session::new(|text| text);
-    let sized = session.json("size s.toml --target 95% --policies alpaserve --seeds 2");
-    let values = sized["policies"][0]["values"].as_array().expect("a list");
-    assert_eq!((values.len(), sized["bound"]["values"].as_array().expect("a list").len()), (2, 2));
-    let devices = values[0].as_u64().or_else(|| values[0].as_f64().map(|value| value as u64)).expect("a number");
-    assert!(sized["bound"]["values"][0].as_f64() <= values[0].as_f64());
-    let attained = |devices: u64| {
-        let planned = session.json(&format!("plan s.toml --policy alpaserve --set cluster.devices={devices}"));
-        planned["test"]["slo_attainment"].as_f64().expect("a number")
-    };
-    assert!(attained(devices) >= 0.95 && attained(devices - 1) < 0.95, "{devices}");
-    for axis in ["rate", "cv", "slo"] {
-        let sized = session.json(&format!("size s.toml --target 50% --axis {axis} --seeds 1"));
-        let (value, bound) = (&sized["policies"][0]["values"][0], &sized["bound"]["values"][0]);
-        let (value, bound) = (value.as_f64().expect("it is reached"), bound.as_f64().expect("it is reached"));
-        assert!(if axis == "slo" { bound <= value } else { bound >= value }, "{axis}: {bound} and {value}");
-    }
-    let out_of_reach = session.run("size s.toml --target 100% --policies selective-replication --most-devices 1");
-    assert_eq!(out_of_reach.code, 3, "{}", out_of_reach.stderr);
-}
-
-#[test]
 fn figures_are_made_by_name_and_taken_up_again() {
     let session = Session::new(|text| text);
     let listed = session.json("figures --list");

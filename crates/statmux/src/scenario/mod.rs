@@ -126,6 +126,11 @@ impl Scenario {
         Self::resolve(path, file, seed)
     }
 
+    /// The devices alone, with some values replaced.
+    pub(crate) fn cluster_with(path: &Path, overrides: &[Override]) -> Result<Cluster, FileError> {
+        overrides::apply(path, &files::read_text(path)?, overrides)?.cluster.build(path)
+    }
+
     fn resolve(path: &Path, file: ScenarioFile, seed: Option<u64>) -> Result<Self, FileError> {
         files::check_version(path, file.version)?;
         let seed = Seed(seed.unwrap_or(file.seed));

@@ -1,19 +1,31 @@
-//! How little suffices: the least value of one axis for which a placement keeps its promises.
+//! How little suffices: the least value of one axis for which a placement keeps its promises, and the risk of it.
 //!
 //! Every axis is walked in whole steps from hard to easy, so that one search serves all: devices one at a time, the
-//! others in steps of 2 %. Attainment is taken to rise with every step; where it does not, the answer is still a
-//! point that holds beside one that does not.
+//! others in steps of 2 %. The bound, which is cheap, says where to begin; a policy is asked with a share of its search
+//! and once more with all of it just beside the border. The answer is the first point that holds on the scenario's
+//! requests and on enough draws of traffic like them ([`traffic`]).
 
-use crate::planning::{bound, plan, score_plan};
+mod search;
+mod traffic;
+mod walk;
+mod why;
+
+#[cfg(test)]
+pub(crate) use search::Drawn;
+pub(crate) use search::{Answer, Search, Tried};
+pub(crate) use traffic::Like;
+
+use crate::planning::{bound_of, with_floor};
 use crate::scenario::{Override, Scenario};
 use clap::ValueEnum;
+use serde::Serialize;
 use statmux_core::files::FileError;
-use statmux_core::{Slo, Span, Time, Workload};
-use statmux_plan::Progress;
-use std::collections::BTreeMap;
+use statmux_core::{Share, Slo, Span, Time, Workload};
+use statmux_plan::bound::Of;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use walk::least;
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,21 +53,32 @@ pub(crate) struct Question<'a> {
     pub(crate) path: &'a Path,
     /// What the command line replaced in it.
     pub(crate) overrides: &'a [Override],
+    /// Replaces its seed.
+    pub(crate) seed: Option<u64>,
     /// What is varied.
     pub(crate) axis: Axis,
     /// The attainment to keep.
     pub(crate) target: f64,
+    /// The share of its requests that every model is to get in time; replaces the scenario's.
+    pub(crate) each: Option<Share>,
+    /// The share of draws of traffic like the scenario's on which it must be kept.
+    pub(crate) confidence: f64,
+    /// How many draws there are.
+    pub(crate) draws: u32,
+    /// The length of blocks of recorded traffic.
+    pub(crate) block: Option<Span>,
     /// The most devices to try.
     pub(crate) most_devices: u32,
 }
 
-/// What was found.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
-    /// The value that suffices, in the axis's unit; `None` if none within reach does.
-    pub(crate) value: Option<f64>,
-    /// (value, attainment) of every point tried, by value.
-    pub(crate) tried: Vec<(f64, f64)>,
+/// A value of an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Amount {
+    /// Devices.
+    Whole(u64),
+    /// A rate, a CV or a multiple of SLOs.
+    Real(f64),
 }
 
 impl Axis {
@@ -66,14 +89,6 @@ impl Axis {
             Self::Rate => "req/s",
             Self::Cv => "CV",
             Self::Slo => "x the scenario's SLOs",
-        }
-    }
-
-    /// The heading of a column of its values.
-    pub(crate) fn heading(self) -> String {
-        match self {
-            Self::Devices | Self::Cv => self.aim().to_owned(),
-            Self::Rate | Self::Slo => format!("{} ({})", self.aim(), self.unit()),
         }
     }
 
@@ -88,67 +103,75 @@ impl Axis {
     }
 }
 
-impl Question<'_> {
-    /// The answer for `policy`, with every point planned and simulated anew.
-    pub(crate) fn answer(&self, policy: &str, seed: Option<u64>, progress: &dyn Progress) -> anyhow::Result<Answer> {
-        self.search(seed, |scenario| {
-            let planned = plan(scenario, Some(policy), progress)?;
-            Ok(score_plan(scenario, &planned.plan, &scenario.test)?.1.slo_attainment)
+/// A question with all that its points share.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) question: &'a Question<'a>,
+    /// The scenario as written.
+    pub(crate) base: Scenario,
+    /// How traffic like its own is drawn.
+    pub(crate) like: Like,
+    /// The key that sets burstiness, and its value, where that is varied.
+    cv: Option<(&'static str, f64)>,
+}
+
+impl<'a> Ground<'a> {
+    /// Reads the scenario.
+    pub(crate) fn new(question: &'a Question<'a>) -> Result<Self, FileError> {
+        let Question { path, overrides, seed, axis, .. } = *question;
+        let base = with_floor(Scenario::load_with(path, overrides, seed)?, question.each);
+        if axis == Axis::Devices && base.cluster.devices().windows(2).any(|pair| pair[0].memory != pair[1].memory) {
+            let what = "are unequal: which kind should be counted? Give [cluster] devices and memory";
+            return Err(FileError::at_field(path, "cluster.nodes", what));
+        }
+        let again = Scenario::load_with(path, overrides, Some(base.seed.0.wrapping_add(1)))?;
+        let like = Like::of(&base, &again, question.block)?;
+        let cv = if axis == Axis::Cv { Some(cv(question)?) } else { None };
+        Ok(Self { question, base, like, cv })
+    }
+
+    /// All steps, from hard to easy.
+    fn range(&self) -> RangeInclusive<i64> {
+        match self.question.axis {
+            Axis::Devices => 1..=i64::from(self.question.most_devices),
+            Axis::Rate | Axis::Cv | Axis::Slo => -REACH..=REACH,
+        }
+    }
+
+    /// The value that is `ease` steps easier than written.
+    pub(crate) fn value(&self, ease: i64) -> Amount {
+        match self.question.axis {
+            Axis::Devices => Amount::Whole(ease.unsigned_abs()),
+            Axis::Rate => Amount::Real(rate(&self.base) * factor(-ease)),
+            Axis::Cv => Amount::Real(self.cv.map_or(1.0, |(_, cv)| cv) * factor(-ease)),
+            Axis::Slo => Amount::Real(factor(ease)),
+        }
+    }
+
+    /// The hardest step at which the bound of such plans reaches the target: none of them can do with less.
+    pub(crate) fn floor(&self, of: Of) -> Result<Option<i64>, FileError> {
+        let range = self.range();
+        let start = match self.question.axis {
+            Axis::Devices => (self.base.cluster.len() as i64).min(*range.end()),
+            _ => 0,
+        };
+        least(range, start, |ease| {
+            let point = self.at(ease)?;
+            Ok(bound_of(&point, &point.test, of) >= self.question.target)
         })
     }
 
-    /// The same for the upper bound: no placement and no scheduler can do with less.
-    pub(crate) fn bound(&self, seed: Option<u64>) -> anyhow::Result<Answer> {
-        self.search(seed, |scenario| Ok(bound(scenario, &scenario.test)))
-    }
-
-    fn search(
-        &self,
-        seed: Option<u64>,
-        mut attained: impl FnMut(&Scenario) -> anyhow::Result<f64>,
-    ) -> anyhow::Result<Answer> {
-        let base = Scenario::load_with(self.path, self.overrides, seed)?;
-        let (range, start) = match self.axis {
-            Axis::Devices => {
-                let most = i64::from(self.most_devices);
-                (1..=most, (base.cluster.len() as i64).min(most))
-            }
-            Axis::Rate | Axis::Cv | Axis::Slo => (-REACH..=REACH, 0),
-        };
-        let mut tried: BTreeMap<i64, f64> = BTreeMap::new();
-        let mut holds = |ease: i64| -> anyhow::Result<bool> {
-            let attainment = match tried.get(&ease) {
-                Some(&known) => known,
-                None => attained(&self.at(&base, ease, seed)?)?,
-            };
-            tried.insert(ease, attainment);
-            Ok(attainment >= self.target)
-        };
-        let found = least(range, start, &mut holds)?;
-        let cv = if self.axis == Axis::Cv { self.cv()?.1 } else { 1.0 };
-        let value = |ease: i64| match self.axis {
-            Axis::Devices => ease as f64,
-            Axis::Rate => rate(&base) * factor(-ease),
-            Axis::Cv => cv * factor(-ease),
-            Axis::Slo => factor(ease),
-        };
-        let mut points: Vec<(f64, f64)> = tried.iter().map(|(&ease, &attainment)| (value(ease), attainment)).collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(Answer { value: found.map(value), tried: points })
-    }
-
     /// The scenario `ease` steps easier than written.
-    fn at(&self, base: &Scenario, ease: i64, seed: Option<u64>) -> Result<Scenario, FileError> {
-        let set = |text: String| {
-            let mut overrides = self.overrides.to_vec();
-            overrides.push(Override::parse(&text).expect("a key and a number"));
-            Scenario::load_with(self.path, &overrides, seed)
-        };
-        match self.axis {
-            Axis::Devices => set(format!("cluster.devices={ease}")),
+    pub(crate) fn at(&self, ease: i64) -> Result<Scenario, FileError> {
+        let base = &self.base;
+        match self.question.axis {
+            Axis::Devices => {
+                let cluster = Scenario::cluster_with(self.question.path, &self.overrides(ease))?;
+                Ok(Scenario { cluster, ..base.clone() })
+            }
             Axis::Cv => {
-                let (key, cv) = self.cv()?;
-                set(format!("{key}={:?}", cv * factor(-ease)))
+                let scenario = Scenario::load_with(self.question.path, &self.overrides(ease), self.question.seed)?;
+                Ok(with_floor(scenario, self.question.each))
             }
             Axis::Rate => Ok(Scenario {
                 test: Arc::new(faster(&base.test, factor(-ease))),
@@ -164,27 +187,55 @@ impl Question<'_> {
                         Slo::Scale(scale) => Slo::Scale(scale * factor(ease)),
                     };
                 }
-                for workload in [&mut scenario.test, &mut scenario.train] {
-                    if !workload.slo.is_empty() {
-                        let slo = workload.slo.iter().map(|&span| scaled(span, factor(ease))).collect();
-                        *workload = Arc::new(Workload { slo, ..Workload::clone(workload) });
-                    }
-                }
+                scenario.test = Arc::new(longer_slo(&scenario.test, factor(ease)));
+                scenario.train = Arc::new(longer_slo(&scenario.train, factor(ease)));
                 Ok(scenario)
             }
         }
     }
 
-    /// The key that sets the burstiness of the scenario's workload, and its value.
-    fn cv(&self) -> Result<(&'static str, f64), FileError> {
-        let keys = ["workload.cv", "workload.resample.cv", "workload.resample.cv_scale"];
-        let number = |key: &'static str| Override::value_in(self.path, self.overrides, key).map(|cv| (key, cv));
-        keys.into_iter().find_map(number).ok_or_else(|| {
-            let what = "has no coefficient of variation that could be varied";
-            FileError::at_field(self.path, "workload", what)
-                .with_help(format!("--axis cv needs one of {}", keys.join(", ")))
-        })
+    /// Traffic like that of `point`, the scenario at `ease`; each `number` gives other traffic, always the same.
+    fn draw(&self, point: &Scenario, ease: i64, number: u32) -> Result<Workload, FileError> {
+        let axis = self.question.axis;
+        let seed = self.base.seed.stream("size").nth(u64::from(number));
+        match self.like {
+            Like::Blocks(block) if axis == Axis::Rate => {
+                Ok(traffic::bootstrap(&point.test, scaled(block, factor(ease)), seed))
+            }
+            Like::Blocks(block) => Ok(traffic::bootstrap(&point.test, block, seed)),
+            Like::Seeds => {
+                let overrides = if axis == Axis::Cv { self.overrides(ease) } else { self.question.overrides.to_vec() };
+                let drawn = Scenario::load_with(self.question.path, &overrides, Some(seed.0))?.test;
+                Ok(match axis {
+                    Axis::Rate => faster(&drawn, factor(-ease)),
+                    Axis::Slo => longer_slo(&drawn, factor(ease)),
+                    Axis::Devices | Axis::Cv => Workload::clone(&drawn),
+                })
+            }
+        }
     }
+
+    /// What the command line replaced, and what `ease` replaces beside.
+    fn overrides(&self, ease: i64) -> Vec<Override> {
+        let text = match (self.question.axis, self.cv) {
+            (Axis::Devices, _) => Some(format!("cluster.devices={ease}")),
+            (_, Some((key, cv))) => Some(format!("{key}={:?}", cv * factor(-ease))),
+            _ => None,
+        };
+        let own = text.map(|text| Override::parse(&text).expect("a key and a number"));
+        self.question.overrides.iter().cloned().chain(own).collect()
+    }
+}
+
+/// The key that sets the burstiness of the scenario's workload, and its value.
+fn cv(question: &Question<'_>) -> Result<(&'static str, f64), FileError> {
+    let keys = ["workload.cv", "workload.resample.cv", "workload.resample.cv_scale"];
+    let number = |key: &'static str| Override::value_in(question.path, question.overrides, key).map(|cv| (key, cv));
+    keys.into_iter().find_map(number).ok_or_else(|| {
+        let what = "has no coefficient of variation that could be varied";
+        FileError::at_field(question.path, "workload", what)
+            .with_help(format!("--axis cv needs one of {}", keys.join(", ")))
+    })
 }
 
 /// `STEP` to the power of `steps`.
@@ -209,69 +260,18 @@ fn faster(workload: &Workload, times: f64) -> Workload {
     }
 }
 
-fn scaled(span: Span, times: f64) -> Span {
-    if span == Span::MAX { span } else { Span::from_seconds(span.seconds() * times).unwrap_or(Span::MAX) }
+/// The same requests; those with an SLO of their own have one `times` as long.
+fn longer_slo(workload: &Workload, times: f64) -> Workload {
+    Workload { slo: workload.slo.iter().map(|&span| scaled(span, times)).collect(), ..workload.clone() }
 }
 
-/// The least number of `range` that holds, if holding goes on upwards from it: outwards from `start` in growing
-/// strides until the border is passed, then by halves.
-fn least<E>(
-    range: RangeInclusive<i64>,
-    start: i64,
-    holds: &mut impl FnMut(i64) -> Result<bool, E>,
-) -> Result<Option<i64>, E> {
-    let (lowest, highest) = (*range.start(), *range.end());
-    // `fails` and `enough` end up on either side of the border; one below the range counts as failing.
-    let (mut fails, mut enough, mut stride);
-    if holds(start)? {
-        (enough, stride) = (start, 1);
-        loop {
-            if enough == lowest {
-                return Ok(Some(lowest));
-            }
-            let next = (enough - stride).max(lowest);
-            if holds(next)? {
-                (enough, stride) = (next, 2 * stride);
-            } else {
-                fails = next;
-                break;
-            }
-        }
-    } else {
-        (fails, stride) = (start, 1);
-        loop {
-            if fails == highest {
-                return Ok(None);
-            }
-            let next = (fails + stride).min(highest);
-            if holds(next)? {
-                enough = next;
-                break;
-            }
-            (fails, stride) = (next, 2 * stride);
-        }
-    }
-    while enough - fails > 1 {
-        let middle = fails + (enough - fails) / 2;
-        if holds(middle)? { enough = middle } else { fails = middle }
-    }
-    Ok(Some(enough))
+fn scaled(span: Span, times: f64) -> Span {
+    if span == Span::MAX { span } else { Span::from_seconds(span.seconds() * times).unwrap_or(Span::MAX) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_border_is_found_from_anywhere() {
-        for border in -5..=6 {
-            for start in -4..=5 {
-                let mut holds = |ease: i64| Ok::<_, ()>(ease >= border);
-                let expected = (border <= 5).then_some(border.max(-4));
-                assert_eq!(least(-4..=5, start, &mut holds), Ok(expected), "from {start} to {border}");
-            }
-        }
-    }
 
     #[test]
     fn a_faster_workload_is_the_same_requests_sooner() {
