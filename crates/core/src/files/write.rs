@@ -156,7 +156,7 @@ pub fn create_log(path: &Path) -> Result<File, FileError> {
 }
 
 /// How much a check writes to see whether there is room.
-const PROBE: [u8; 1 << 16] = [0; 1 << 16];
+static PROBE: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Finds out whether a file can be written to `path`, and leaves everything as it was. Called before the work.
 pub fn check_output(path: &Path) -> Result<(), FileError> {
