@@ -6,6 +6,7 @@ mod overrides;
 pub(crate) use overrides::{Override, parse_over};
 
 use crate::args::{Common, ScenarioArg};
+use crate::output::say;
 use file::ScenarioFile;
 use statmux_core::files::{self, FileError, ModelTable};
 use statmux_core::{Cluster, ModelSpec, Profile, Seed, Span, Workload};
@@ -108,10 +109,10 @@ impl Scenario {
             return;
         }
         for warning in &self.warnings {
-            eprintln!("warning: {warning}");
+            say(format!("warning: {warning}"));
         }
         for remark in &self.remarks {
-            eprintln!("note: {remark}");
+            say(format!("note: {remark}"));
         }
     }
 

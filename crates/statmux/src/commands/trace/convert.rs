@@ -2,7 +2,7 @@
 
 use super::{Onto, Source};
 use crate::args::Common;
-use crate::output::{End, UsageError, print_beside};
+use crate::output::{End, UsageError, print_beside, say};
 use clap::Args;
 use serde::Serialize;
 use statmux_core::files::Quantity;
@@ -99,10 +99,10 @@ pub(super) fn run(args: &ConvertArgs, common: Common) -> anyhow::Result<End> {
     let seed = Seed(common.seed.unwrap_or(0));
     let built = table.build_with_provenance(Path::new("command line"), &names, seed)?;
     for text in built.warnings.iter().filter(|_| !common.quiet) {
-        eprintln!("warning: {text}");
+        say(format!("warning: {text}"));
     }
     for text in built.remarks.iter().filter(|_| !common.quiet) {
-        eprintln!("note: {text}");
+        say(format!("note: {text}"));
     }
     write_requests(&args.to, &built.workload, &names)?;
     let data = Data {
