@@ -5,11 +5,15 @@ mod common;
 
 use common::{Case, any_case, published_case};
 use proptest::prelude::*;
-use statmux_core::{Bytes, Cluster, Group, ModelId, Outcome, ParallelConfig, PlacementWindows, Slo, Span, Time};
+use statmux_core::{
+    Bytes, Cluster, Group, ModelId, ModelProfile, Outcome, ParallelConfig, PlacementWindows, Share, Slo, Span, Time,
+};
 use statmux_plan::bound::{Assumptions, Of, upper_bound};
 use statmux_plan::policy::clockwork::Clockwork;
 use statmux_plan::{Evaluator, Parameters, Plan, PlanError, PolicyInfo, Progress, Report, Silent, notes, policy};
-use statmux_sim::simulate;
+use statmux_sim::{SimulationSettings, simulate};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 fn place(case: &Case, info: &PolicyInfo, progress: &dyn Progress) -> Result<Plan, PlanError> {
@@ -77,6 +81,76 @@ proptest! {
         prop_assert_eq!(whole.score, part.score);
         prop_assert_eq!(whole.tally.dispatched, part.tally.dispatched);
     }
+}
+
+/// Requests answered in time by the plan of `statmux` for the first `devices` devices of `case`, by model.
+fn served_on(case: &Case, devices: u32, floor: Option<Share>) -> Vec<u64> {
+    let case = Case { cluster: case.cluster.resized(devices), ..case.clone() };
+    let problem = case.problem();
+    let policy = policy::find("statmux").expect("it exists");
+    let parameters = Parameters { moves: Some(24), floor, ..Parameters::default() };
+    let plan = (policy.build)(&parameters).place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
+    let settings = plan.scheduling.map_or_else(|| case.settings.clone(), |chosen| chosen.apply(&case.settings));
+    let placement = &plan.windows.0[0].placement;
+    let max_batch = settings.scheduler.max_batch;
+    placement.check(&case.cluster, &case.models, max_batch).expect("it can be carried out");
+    let run = simulate(&case.cluster, &case.models, &plan.windows, &case.train, &settings).expect("it runs");
+    let mut served = vec![0; case.models.len()];
+    for (outcome, model) in run.outcomes.iter().zip(&case.train.model) {
+        served[model.index()] += u64::from(outcome.in_slo());
+    }
+    served
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn more_devices_never_serve_fewer_of_the_requests_that_were_planned_for(seed in any::<u64>()) {
+        let case = if seed & 1 == 0 { published_case(seed) } else { any_case(seed) };
+        let all = case.cluster.len() as u32;
+        let served = (1..=all).map(|devices| served_on(&case, devices, None).iter().sum()).collect::<Vec<u64>>();
+        prop_assert!(served.is_sorted(), "{:?}", served);
+    }
+
+    #[test]
+    fn more_devices_never_leave_models_further_below_their_floor(seed in any::<u64>()) {
+        let case = any_case(seed);
+        let floor = Share::new(0.8).expect("a share");
+        let requests = case.train.counts(case.models.len());
+        let short = |served: Vec<u64>| -> u64 {
+            requests.iter().zip(served).map(|(&requests, served)| floor.short(requests, served)).sum()
+        };
+        let all = case.cluster.len() as u32;
+        let short = (1..=all).map(|devices| short(served_on(&case, devices, Some(floor)))).collect::<Vec<u64>>();
+        prop_assert!(short.is_sorted_by(|fewer, more| fewer >= more), "{:?}", short);
+    }
+}
+
+/// One device holds one of two models; the whole is best served with both devices for the one that most ask for.
+#[test]
+fn the_floor_of_a_model_that_few_ask_for_goes_before_the_whole() {
+    let mut case = published_case(1);
+    case.models.truncate(1);
+    case.models.push(case.models[0].clone());
+    case.models[1].name = "rare".to_owned();
+    case.models.iter_mut().for_each(|model| model.slo = Slo::Scale(1.5));
+    let single = case.models[0].profile.config(ParallelConfig::SINGLE).expect("it was measured");
+    // Two machines of one device, each with room for one model: no pipelines, no shards.
+    case.cluster = Cluster::uniform(2, 1, single.largest_stage_weight());
+    let profile = ModelProfile::new("one", "drawn", BTreeMap::from([(ParallelConfig::SINGLE, single.clone())]));
+    case.models.iter_mut().for_each(|model| model.profile = Arc::new(profile.clone()));
+    let seconds = case.models[0].profile.single_device_seconds().expect("it was measured");
+    // Two to the first at once, whenever both are done with the last; one to the rare model in ten.
+    let at = |index: usize| Time::from_seconds((index / 2) as f64 * 2.0 * seconds).expect("a time");
+    case.train.arrived = (0..100).map(at).collect();
+    case.train.model = (0..100).map(|index| ModelId(u32::from(index % 20 == 19))).collect();
+    case.train.slo.clear();
+    case.settings = SimulationSettings::default();
+    let whole = served_on(&case, 2, None);
+    let fair = served_on(&case, 2, Share::new(0.5));
+    assert_eq!(whole[1], 0, "{whole:?}");
+    assert!(fair[1] >= 3 && whole.iter().sum::<u64>() > fair.iter().sum(), "{whole:?} {fair:?}");
 }
 
 /// Asks to stop once it has been told of `left` candidates.

@@ -22,10 +22,18 @@ pub(super) struct Judged {
 pub(super) struct Until<'u> {
     /// So many neighbours were tried.
     pub(super) moves: Range<u64>,
-    /// So few requests are missed.
+    /// So few requests are missed, and no model is below the floor.
     pub(super) misses: u64,
     /// Somebody says so.
     pub(super) stop: &'u (dyn Fn() -> bool + Sync),
+}
+
+impl Until<'_> {
+    /// Whether so little is missed that candidates cannot be told apart.
+    pub(super) fn enough(&self, verdict: &Verdict) -> bool {
+        let score = verdict.score();
+        score.short == 0 && score.missed <= self.misses
+    }
 }
 
 /// Climbs from `start`, telling `tell` of the number of neighbours tried and the best so far. Returns where it got
@@ -40,7 +48,7 @@ pub(super) fn climb(
 ) -> Result<(Judged, u64), PlanError> {
     let mut here = start;
     let (mut tried, most) = (until.moves.start, until.moves.end);
-    while tried < most && here.verdict.total() > until.misses && !(until.stop)() {
+    while tried < most && !until.enough(&here.verdict) && !(until.stop)() {
         let count = ABREAST.min(most - tried);
         let numbers: Vec<u64> = (tried..tried + count).collect();
         let step = |number: u64| -> Result<Option<Judged>, PlanError> {
@@ -56,11 +64,11 @@ pub(super) fn climb(
         let mut best: Option<Judged> = None;
         for neighbour in judged {
             let Some(neighbour) = neighbour? else { continue };
-            if best.as_ref().is_none_or(|best| neighbour.verdict.total() < best.verdict.total()) {
+            if best.as_ref().is_none_or(|best| neighbour.verdict.score() < best.verdict.score()) {
                 best = Some(neighbour);
             }
         }
-        if let Some(best) = best.filter(|best| best.verdict.total() <= here.verdict.total()) {
+        if let Some(best) = best.filter(|best| best.verdict.score() <= here.verdict.score()) {
             here = best;
         }
         tell(tried, &here);
@@ -70,6 +78,10 @@ pub(super) fn climb(
 
 /// How many requests a neighbour may have missed by the end of `piece` and still be worth going on with.
 fn allowed(here: &Verdict, piece: usize) -> u64 {
+    if here.score().short > 0 {
+        // What a neighbour does for the floor is only known at the end.
+        return u64::MAX;
+    }
     let so_far: u64 = here.misses[..=piece].iter().sum();
     if piece + 1 == here.misses.len() { so_far } else { so_far + so_far / 10 + 5 }
 }

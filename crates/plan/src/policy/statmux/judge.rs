@@ -7,7 +7,7 @@ use super::late::{LateTrack, applies};
 use crate::bound::{Assumptions, Of, upper_bound};
 use crate::evaluate::Evaluator;
 use crate::problem::Problem;
-use statmux_core::{Cluster, Group, ModelSpec, Placement, Span, Workload};
+use statmux_core::{Cluster, Group, ModelSpec, Placement, Share, Span, Workload};
 use statmux_sim::simulate::model_slos;
 use statmux_sim::{SimulateError, SimulationSettings};
 
@@ -19,6 +19,7 @@ pub(super) struct Judge<'a> {
     settings: &'a SimulationSettings,
     model_slo: Vec<Span>,
     pieces: Vec<Piece<'a>>,
+    floor: Option<Share>,
 }
 
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Verdict {
     pub(super) misses: Vec<u64>,
     /// The same by model, over all pieces.
     pub(super) misses_by_model: Vec<u64>,
+    /// By model: requests by which it falls short of the floor, over all pieces; all zero without a floor.
+    pub(super) short_by_model: Vec<u64>,
     /// Share of the time that each group's devices compute.
     pub(super) busy: Vec<f64>,
     parts: Vec<Part>,
@@ -62,11 +65,30 @@ impl Verdict {
     pub(super) fn total(&self) -> u64 {
         self.misses.iter().sum()
     }
+
+    /// How good that is.
+    pub(super) fn score(&self) -> Score {
+        Score { short: self.short_by_model.iter().sum(), missed: self.total() }
+    }
+}
+
+/// How good a placement is; smaller is better, and the floor goes before the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Score {
+    /// Requests by which models fall short of the floor that each is promised, together; 0 without a floor.
+    pub(super) short: u64,
+    /// Requests not answered in time.
+    pub(super) missed: u64,
 }
 
 impl<'a> Judge<'a> {
-    /// A judge of placements for `problem` under `settings`, on `pieces`.
-    pub(super) fn new(problem: &Problem<'a>, settings: &'a SimulationSettings, pieces: &'a [Workload]) -> Self {
+    /// A judge of placements for `problem` under `settings`, on `pieces`, with a `floor` for every model.
+    pub(super) fn new(
+        problem: &Problem<'a>,
+        settings: &'a SimulationSettings,
+        pieces: &'a [Workload],
+        floor: Option<Share>,
+    ) -> Self {
         let Problem { cluster, models, seed, .. } = *problem;
         let piece = |workload: &'a Workload| {
             let first = workload.arrived.first().copied().unwrap_or_default();
@@ -80,7 +102,8 @@ impl<'a> Judge<'a> {
                 evaluator: (!late).then(|| Evaluator::new(&of_piece)),
             }
         };
-        Self { cluster, models, settings, model_slo: model_slos(models), pieces: pieces.iter().map(piece).collect() }
+        let pieces = pieces.iter().map(piece).collect();
+        Self { cluster, models, settings, model_slo: model_slos(models), pieces, floor }
     }
 
     /// Requests of all pieces.
@@ -100,6 +123,16 @@ impl<'a> Judge<'a> {
         };
         let in_slo: f64 = self.pieces.iter().map(of_piece).sum();
         if self.pieces.is_empty() { 1.0 } else { (in_slo / self.requests() as f64).min(1.0) }
+    }
+
+    /// By model: requests by which it falls short of the floor.
+    fn short(&self, misses_by_model: &[u64]) -> Vec<u64> {
+        let Some(floor) = self.floor else { return vec![0; misses_by_model.len()] };
+        let short = |(model, &missed): (usize, &u64)| {
+            let requests = self.pieces.iter().map(|piece| piece.requests[model]).sum::<u64>();
+            floor.short(requests, requests - missed)
+        };
+        misses_by_model.iter().enumerate().map(short).collect()
     }
 
     /// Judges `placement`. Parts are taken over from `known`; what has missed more than `allowed` requests by the
@@ -149,7 +182,8 @@ impl<'a> Judge<'a> {
             }
         }
         busy.iter_mut().for_each(|share| *share /= self.pieces.len() as f64);
-        Ok(Some(Verdict { misses, misses_by_model, busy, parts }))
+        let short_by_model = self.short(&misses_by_model);
+        Ok(Some(Verdict { misses, misses_by_model, short_by_model, busy, parts }))
     }
 
     fn simulate(

@@ -17,6 +17,23 @@ impl<'l> Limit<'l> {
         Self { began: Instant::now(), time, progress }
     }
 
+    /// A limit that ends with the first `share` of the time.
+    pub(super) fn part(&self, share: f64) -> Self {
+        Self { time: self.time.map(|time| time.mul_f64(share)), ..*self }
+    }
+
+    /// A limit that begins now and has half of the time that is left.
+    #[allow(clippy::disallowed_methods)] // As above.
+    pub(super) fn half_of_rest(&self) -> Self {
+        let rest = |time: Duration| time.saturating_sub(self.began.elapsed()) / 2;
+        Self { began: Instant::now(), time: self.time.map(rest), ..*self }
+    }
+
+    /// Whether the time is over, or somebody asks to stop.
+    pub(super) fn is_over(&self) -> bool {
+        self.within(1.0).stop()
+    }
+
     /// The first `share` of the time.
     pub(super) fn within(&'l self, share: f64) -> Within<'l> {
         Within { limit: self, share }

@@ -8,6 +8,7 @@
 mod catalogue;
 mod climb;
 mod dice;
+mod fewer;
 mod fill;
 mod judge;
 mod late;
@@ -29,12 +30,12 @@ use catalogue::Catalogue;
 use climb::{Judged, Until, climb};
 use dice::Dice;
 use fill::Fill;
-use judge::Judge;
+use judge::{Judge, Score};
 use limit::Limit;
 use moves::Moves;
 use pieces::Recipe;
 use rayon::prelude::*;
-use statmux_core::{ParallelConfig, Placement, Workload};
+use statmux_core::{ParallelConfig, Placement, Share, Workload};
 use statmux_sched::{AnyDiscipline, Dispatch};
 use statmux_sim::SimulationSettings;
 use std::time::Duration;
@@ -54,12 +55,22 @@ pub struct Statmux {
     pub max_op: u32,
     /// The largest batch that may be chosen.
     pub max_batch: u32,
+    /// The share of its requests that every model is to be served in time before the whole counts.
+    pub floor: Option<Share>,
 }
 
 impl Default for Statmux {
     fn default() -> Self {
         let scheduling = SchedulingChoice::Search;
-        Self { scheduling, moves: None, time: Duration::from_secs(10), max_pp: 8, max_op: 8, max_batch: 16 }
+        Self {
+            scheduling,
+            moves: None,
+            time: Duration::from_secs(10),
+            max_pp: 8,
+            max_op: 8,
+            max_batch: 16,
+            floor: None,
+        }
     }
 }
 
@@ -79,6 +90,10 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
         },
         Parameter { key: "max_pp", about: "the most stages of a group (8)" },
         Parameter { key: "max_op", about: "the most devices a stage is split over (8)" },
+        Parameter {
+            key: "floor",
+            about: "attainment of every model that goes before the whole, such as \"95%\" (none)",
+        },
     ],
     build: |parameters| Box::new(Statmux::new(parameters)),
 };
@@ -93,6 +108,7 @@ impl Statmux {
             max_pp: parameters.max_pp.unwrap_or(default.max_pp),
             max_op: parameters.max_op.unwrap_or(default.max_op),
             max_batch: default.max_batch,
+            floor: parameters.floor,
         }
     }
 }
@@ -122,6 +138,9 @@ const EXTRA: [f64; 7] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0];
 /// Without a clock, the published search is left out where requests times models times devices are more than this.
 const MOST_FOR_PUBLISHED: u128 = 2_000_000_000;
 
+/// The share of the time for all devices; the rest is for fewer.
+const MAIN_SHARE: f64 = 0.85;
+
 /// The share of the time that the published search may take.
 const PUBLISHED_SHARE: f64 = 0.3;
 
@@ -141,17 +160,26 @@ impl Policy for Statmux {
     ) -> Result<Plan, PlanError> {
         let search = Search { problem, evaluator, progress };
         let limit = Limit::new(self.moves.is_none().then_some(self.time), progress);
-        let published = self.published(&search, &limit)?;
+        let plan = self.search(&search, &limit.part(MAIN_SHARE))?;
+        self.or_of_fewer(&search, plan, &limit)
+    }
+}
+
+impl Statmux {
+    /// The search proper, for all devices of the problem.
+    fn search(&self, search: &Search<'_>, limit: &Limit<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, evaluator, progress } = *search;
+        let published = self.published(search, limit)?;
         let choices: Vec<Choice<'_>> = self.schedulings(problem).into_iter().map(|s| self.choice(problem, s)).collect();
-        let traffic = Traffic { problem: *problem };
-        let mut start = self.start(&search, &choices, &traffic, published.as_ref())?;
+        let traffic = Traffic { problem: *problem, floor: self.floor };
+        let mut start = self.start(search, &choices, &traffic, published.as_ref())?;
         let Choice { scheduling, settings, catalogue } = &choices[start.choice];
         let moves = Moves { catalogue, shapes: std::mem::take(&mut start.shapes) };
         let within = limit.within(1.0);
         let mut tried = 0;
         loop {
             let pieces = traffic.pieces(start.hardness);
-            let judge = Judge::new(problem, settings, &pieces);
+            let judge = Judge::new(problem, settings, &pieces, self.floor);
             let here = judge_all(&judge, std::slice::from_ref(&start.placement))?.remove(0);
             evaluator.count(1);
             let hardest = start.hardness + 1 == EXTRA.len();
@@ -171,7 +199,7 @@ impl Policy for Statmux {
             evaluator.count(now - tried);
             tried = now;
             start.placement = best.placement;
-            if hardest || best.verdict.total() > until.misses {
+            if hardest || !until.enough(&best.verdict) {
                 break;
             }
             start.hardness += 1;
@@ -217,6 +245,7 @@ struct Start {
 /// Pieces of traffic to judge candidates on.
 struct Traffic<'a> {
     problem: Problem<'a>,
+    floor: Option<Share>,
 }
 
 impl Traffic<'_> {
@@ -227,7 +256,7 @@ impl Traffic<'_> {
         recipe.pieces(self.problem.train, self.problem.models.len(), &mut dice)
     }
 
-    /// Whether `published` under the scenario's settings misses fewer requests than `ours` under `settings`.
+    /// Whether `published` under the scenario's settings does better than `ours` under `settings`.
     fn prefers(
         &self,
         settings: &SimulationSettings,
@@ -235,11 +264,11 @@ impl Traffic<'_> {
         published: &Placement,
     ) -> Result<bool, PlanError> {
         let pieces = self.pieces(0);
-        let misses = |settings: &SimulationSettings, placement: &Placement| -> Result<u64, PlanError> {
-            let judge = Judge::new(&self.problem, settings, &pieces);
-            Ok(judge_all(&judge, std::slice::from_ref(placement))?.remove(0).verdict.total())
+        let score = |settings: &SimulationSettings, placement: &Placement| -> Result<Score, PlanError> {
+            let judge = Judge::new(&self.problem, settings, &pieces, self.floor);
+            Ok(judge_all(&judge, std::slice::from_ref(placement))?.remove(0).verdict.score())
         };
-        Ok(misses(self.problem.settings, published)? < misses(settings, ours)?)
+        Ok(score(self.problem.settings, published)? < score(settings, ours)?)
     }
 }
 
@@ -305,39 +334,40 @@ impl Statmux {
             placements.push(Placement::default());
         }
         let pieces = traffic.pieces(0);
-        let judge = Judge::new(problem, &first.settings, &pieces);
+        let judge = Judge::new(problem, &first.settings, &pieces, self.floor);
         let judged = judge_all(&judge, &placements)?;
         evaluator.count(judged.len() as u64);
         let shapes = likely_shapes(&judged[..first.catalogue.shapes.len()], judge.requests());
         let mut order: Vec<usize> = (0..judged.len()).collect();
-        order.sort_by_key(|&index| judged[index].verdict.total());
+        order.sort_by_key(|&index| judged[index].verdict.score());
         order.truncate(FINALISTS);
         let finalists: Vec<Placement> = order.iter().map(|&index| placements[index].clone()).collect();
         let mut hardness = 0;
         loop {
             let pieces = traffic.pieces(hardness);
-            let judge = Judge::new(problem, &first.settings, &pieces);
+            let judge = Judge::new(problem, &first.settings, &pieces, self.floor);
             let judged = judge_all(&judge, &finalists)?;
             evaluator.count(judged.len() as u64);
-            let least = judged.iter().map(|judged| judged.verdict.total()).min().unwrap_or(0);
-            if least as f64 >= ENOUGH_MISSES * judge.requests() as f64 || hardness + 1 == EXTRA.len() {
+            let least = judged.iter().map(|judged| judged.verdict.score()).min();
+            let Score { short, missed } = least.unwrap_or(Score { short: 0, missed: 0 });
+            if short > 0 || missed as f64 >= ENOUGH_MISSES * judge.requests() as f64 || hardness + 1 == EXTRA.len() {
                 break;
             }
             hardness += 1;
         }
         let pieces = traffic.pieces(hardness);
-        let mut best: Option<(u64, usize, Placement)> = None;
+        let mut best: Option<(Score, usize, Placement)> = None;
         for (number, choice) in choices.iter().enumerate() {
             let shape_of = |&index: &usize| first.catalogue.shapes.get(index).copied();
             let mut placements = finalists.clone();
             if number > 0 {
                 placements.extend(order.iter().filter_map(shape_of).map(|shape| filled(choice, shape)));
             }
-            let judge = Judge::new(problem, &choice.settings, &pieces);
+            let judge = Judge::new(problem, &choice.settings, &pieces, self.floor);
             for Judged { placement, verdict } in judge_all(&judge, &placements)? {
                 evaluator.count(1);
-                if best.as_ref().is_none_or(|(least, ..)| verdict.total() < *least) {
-                    best = Some((verdict.total(), number, placement));
+                if best.as_ref().is_none_or(|(least, ..)| verdict.score() < *least) {
+                    best = Some((verdict.score(), number, placement));
                 }
             }
         }
@@ -383,7 +413,7 @@ mod tests {
             let ours = windows(&Statmux { moves: Some(16), ..Statmux::default() });
             let published = windows(&Buckets(Alpaserve { max_pp: 8, max_op: 4 }));
             let settings = ours.scheduling.map_or_else(|| case.settings.clone(), |options| options.apply(&case.settings));
-            let traffic = Traffic { problem };
+            let traffic = Traffic { problem, floor: None };
             let [ours, published] = [&ours, &published].map(|plan| &plan.windows.0[0].placement);
             prop_assert!(!traffic.prefers(&settings, ours, published).expect("both can be simulated"));
         }

@@ -34,6 +34,11 @@ impl Moves<'_> {
 
     /// A model whose requests were missed, sometimes any.
     fn missed(&self, verdict: &Verdict, dice: &mut Dice) -> ModelId {
+        // Half of the time one that is below the floor, if any is.
+        if verdict.score().short > 0 && dice.below(2) == 0 {
+            let weights = verdict.short_by_model.iter().map(|&short| short as f64);
+            return ModelId::from_index(dice.weighted(weights).expect("some model is short"));
+        }
         let weight = |(missed, demand): (&u64, &f64)| *missed as f64 + 0.05 * demand.sqrt() + 1e-9;
         let weights = verdict.misses_by_model.iter().zip(&self.catalogue.demand).map(weight);
         ModelId::from_index(dice.weighted(weights).expect("every model has some weight"))
