@@ -3,7 +3,9 @@
 use crate::engine::{Deployment, Engine, EngineSettings, StartError};
 use crate::gateway::Gateway;
 use crate::http::HttpSettings;
-use crate::http::listen::{TlsError, room_for, serve, tls};
+use crate::http::access::Serves;
+use crate::http::listen::{Certificates, Door, TlsError, room_for, serve, tls};
+use crate::renewal::{Hangups, Renew};
 use crate::site::{Ground, Site, Starter};
 use statmux_core::backend::Backend;
 use statmux_sched::EventLog;
@@ -20,12 +22,17 @@ use tokio::task::JoinHandle;
 pub struct ServerSettings {
     /// Where to listen; port 0 for any that is free.
     pub address: SocketAddr,
+    /// Where the admin paths are served; none: at `address`, beside all others.
+    pub admin_address: Option<SocketAddr>,
     /// Scheduler, groups and limits.
     pub engine: EngineSettings,
     /// Limits and access of the HTTP front.
     pub http: HttpSettings,
     /// Certificate chain and key as PEM texts; none: plain HTTP.
     pub tls: Option<TlsPair>,
+    /// Where keys and certificates are read anew at a hangup signal; none: the signal ends the process, as it does
+    /// where nobody listens for it.
+    pub renewal: Option<Renew>,
     /// Threads for connections.
     pub workers: usize,
 }
@@ -43,9 +50,11 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_address: None,
             engine: EngineSettings::default(),
             http: HttpSettings::default(),
             tls: None,
+            renewal: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(4),
         }
     }
@@ -79,6 +88,7 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     site: Arc<Site>,
     runtime: Runtime,
     stop: oneshot::Sender<()>,
@@ -95,15 +105,28 @@ impl Server {
         deployment: Deployment,
         settings: ServerSettings,
     ) -> Result<Self, ServeError> {
-        let ServerSettings { address, engine, mut http, tls: pair, workers } = settings;
+        let ServerSettings { address, admin_address, engine, mut http, tls: pair, renewal, workers } = settings;
         http.connections = room_for(http.connections);
-        let acceptor = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?;
+        let certificates = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?.map(Certificates::new);
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(workers.max(1)).thread_name("http").enable_all();
         let runtime = runtime.build().map_err(ServeError::Runtime)?;
-        let listen = |cause| ServeError::Listen { address, cause };
-        let listener = runtime.block_on(async { bind(address) }).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let hangups = renewal.map(|renew| runtime.block_on(async { Hangups::await_with(renew) }));
+        let hangups = hangups.transpose().map_err(ServeError::Runtime)?;
+        let listen = |address| {
+            let failed = |cause| ServeError::Listen { address, cause };
+            let listener = runtime.block_on(async { bind(address) }).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            Ok::<_, ServeError>((listener, address))
+        };
+        let (listener, address) = listen(address)?;
+        let admin = admin_address.map(listen).transpose()?;
+        let serves = if admin.is_some() { Serves::AllButAdmin } else { Serves::Everything };
+        let mut doors = vec![Door { listener, serves }];
+        let admin_address = admin.map(|(listener, address)| {
+            doors.push(Door { listener, serves: Serves::AdminOnly });
+            address
+        });
         let Deployment { cluster, models, placement } = deployment;
         let start: Starter = {
             let (cluster, models, engine) = (cluster.clone(), models.clone(), engine.clone());
@@ -117,14 +140,25 @@ impl Server {
         let until = async move {
             let _ = stopped.await;
         };
-        let front = runtime.spawn(serve(listener, Arc::clone(&site), acceptor, until));
-        tracing::info!(%address, "serving");
-        Ok(Self { address, site, runtime, stop, front })
+        if let Some(hangups) = hangups {
+            runtime.spawn(hangups.follow(Arc::clone(&site.front().access), certificates.clone()));
+        }
+        let front = runtime.spawn(serve(doors, Arc::clone(&site), certificates, until));
+        match admin_address {
+            Some(admin) => tracing::info!(%address, %admin, "serving"),
+            None => tracing::info!(%address, "serving"),
+        }
+        Ok(Self { address, admin_address, site, runtime, stop, front })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin paths are, if they have a listener of their own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// The way in without HTTP, until the placement is replaced.

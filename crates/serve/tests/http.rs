@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ask, deployment, get, parse, post, raw, server, settings};
+use common::{ask, deployment, get, keys, parse, post, raw, server, settings};
 use statmux_core::{Slo, Span};
 use statmux_serve::http::HttpSettings;
 use statmux_serve::{Server, ServerSettings};
@@ -140,7 +140,7 @@ fn bad_requests_say_what_is_wrong() {
 
 #[test]
 fn keys_ids_and_the_document() {
-    let http = HttpSettings { keys: vec!["secret".into()], ..HttpSettings::default() };
+    let http = HttpSettings { keys: keys("secret", ""), ..HttpSettings::default() };
     let deployment = deployment(1, 1, 3, Span::from_millis(1), Slo::None);
     let server = server(deployment, ServerSettings { http, ..settings() });
     let at = server.address();

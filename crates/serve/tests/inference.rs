@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Reply, ask, deployment, get, post, server, settings};
+use common::{Reply, ask, deployment, get, keys, post, server, settings};
 use serde_json::{Value, json};
 use statmux_core::{Slo, Span};
 use statmux_serve::http::HttpSettings;
@@ -108,7 +108,7 @@ fn binary_output_is_asked_for_once_or_output_by_output() {
 #[test]
 fn every_error_under_v2_has_the_form_of_the_protocol() {
     let http = HttpSettings {
-        keys: vec!["secret".into()],
+        keys: keys("secret", ""),
         body_limit: 2000,
         body_timeout: std::time::Duration::from_millis(300),
         ..HttpSettings::default()
@@ -147,7 +147,7 @@ fn every_error_under_v2_has_the_form_of_the_protocol() {
 
 #[test]
 fn schemes_are_read_in_any_case() {
-    let http = HttpSettings { keys: vec!["secret".into()], ..HttpSettings::default() };
+    let http = HttpSettings { keys: keys("secret", ""), ..HttpSettings::default() };
     let deployment = deployment(1, 1, 1, Span::from_millis(1), Slo::None);
     let server = server(deployment, ServerSettings { http, ..settings() });
     let at = server.address();

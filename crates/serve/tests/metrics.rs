@@ -91,9 +91,10 @@ fn tokens_batches_statuses_and_the_process_are_counted() {
     let mut deployment = deployment(2, 2, 3, Span::from_millis(2), Slo::None);
     let odd = "quoted \"m\\0\"\nsecond line";
     deployment.models[1].name = odd.to_owned();
+    deployment.models[0].name = "org/m0".to_owned();
     let server = server(deployment, settings());
     let at = server.address();
-    assert_eq!(post(at, "/v1/embeddings", r#"{"model":"m0","input":["abc","de"]}"#).status, 200);
+    assert_eq!(post(at, "/v1/embeddings", r#"{"model":"org/m0","input":["abc","de"]}"#).status, 200);
     let name = serde_json::to_string(odd).expect("a text");
     assert_eq!(post(at, "/v1/embeddings", &format!(r#"{{"model":{name},"input":"abc"}}"#)).status, 200);
     for stream in [false, true] {
@@ -101,7 +102,8 @@ fn tokens_batches_statuses_and_the_process_are_counted() {
         assert_eq!(post(at, "/v1/completions", &body).status, 200);
     }
     assert_eq!(post(at, "/v1/embeddings", "{").status, 400);
-    assert_eq!(get(at, "/v1/models/m0").status, 200);
+    assert_eq!(get(at, "/v1/models/org/m0").status, 200);
+    assert_eq!(get(at, "/v2/models/org/m0/ready").status, 200);
     assert_eq!(get(at, "/nowhere/at/all").status, 404);
     assert_eq!(ask(at, "BREW", "/nowhere/else", "", "").status, 404);
     assert_eq!(get(at, "/v1/embeddings").status, 405);
@@ -110,14 +112,14 @@ fn tokens_batches_statuses_and_the_process_are_counted() {
     assert!(reply.head.contains("content-type: text/plain; version=0.0.4"), "{}", reply.head);
     let samples = parse(&reply.body);
     let sum = |name: &str, labels: &[(&str, &str)]| sum(&samples, name, labels);
-    assert_eq!(sum("statmux_prompt_tokens_total", &[("model", "m0")]), 5.0);
+    assert_eq!(sum("statmux_prompt_tokens_total", &[("model", "org/m0")]), 5.0);
     assert_eq!(sum("statmux_prompt_tokens_total", &[("model", odd)]), 3.0);
     assert_eq!(sum("statmux_prompt_tokens_total", &[("model", "m2")]), 8.0);
     assert_eq!(sum("statmux_generated_tokens_total", &[("model", "m2")]), 6.0);
-    assert_eq!(sum("statmux_generated_tokens_total", &[("model", "m0")]), 0.0);
+    assert_eq!(sum("statmux_generated_tokens_total", &[("model", "org/m0")]), 0.0);
     assert_eq!(sum("statmux_time_to_first_token_seconds_count", &[("model", "m2")]), 2.0);
-    assert_eq!(sum("statmux_time_to_first_token_seconds_count", &[("model", "m0")]), 0.0);
-    let batches = sum("statmux_batch_size_sum", &[("model", "m0")]);
+    assert_eq!(sum("statmux_time_to_first_token_seconds_count", &[("model", "org/m0")]), 0.0);
+    let batches = sum("statmux_batch_size_sum", &[("model", "org/m0")]);
     assert_eq!(batches, 2.0);
     let requests = |method: &str, path: &str, status: &str| {
         sum("statmux_http_requests_total", &[("method", method), ("path", path), ("status", status)])
@@ -129,6 +131,7 @@ fn tokens_batches_statuses_and_the_process_are_counted() {
     assert_eq!(requests("GET", "other", "404"), 1.0);
     assert_eq!(requests("other", "other", "404"), 1.0);
     assert_eq!(requests("GET", "/v1/embeddings", "405"), 1.0);
+    assert_eq!(requests("GET", "/v2/models/{model}/ready", "200"), 1.0);
     assert!(sum("statmux_http_requests_in_flight", &[]) >= 1.0, "the scrape itself");
     assert_eq!(sum("statmux_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert!(samples.iter().any(|sample| sample.name == "statmux_queue_length"));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Reply, ask, deployment, get, parse, post, server, settings};
+use common::{Reply, ask, deployment, get, keys, parse, post, server, settings};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn names_with_slashes_need_no_escapes() {
 
 #[test]
 fn keys_guard_names_with_slashes_too() {
-    let server = served(HttpSettings { keys: vec!["secret".into()], ..HttpSettings::default() });
+    let server = served(HttpSettings { keys: keys("secret", ""), ..HttpSettings::default() });
     for path in ["/v2/models/org/team/m", "/v2/models/org/team/m/ready", "/v1/models/org/team/m", "/v2/models/stats"] {
         assert_eq!(get(server.address(), path).status, 401, "{path}");
     }
@@ -154,7 +154,7 @@ fn tritons_configurations_statistics_and_index() {
 #[test]
 fn pages_of_allowed_origins_may_ask_models() {
     let http = HttpSettings {
-        keys: vec!["secret".into()],
+        keys: keys("secret", ""),
         cors_origins: vec!["https://app.example".into(), "http://localhost:3000".into()],
         ..HttpSettings::default()
     };
@@ -213,7 +213,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn the_document_is_whole() {
-    let server = served(HttpSettings { keys: vec!["secret".into()], ..HttpSettings::default() });
+    let server = served(HttpSettings { keys: keys("secret", ""), ..HttpSettings::default() });
     let at = server.address();
     const KEY: &str = "authorization: Bearer secret\r\n";
     let document = ask(at, "GET", "/openapi.json", KEY, "").json();

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 /// Options that every command takes.
-#[derive(Clone, Copy, Debug, ClapArgs)]
+#[derive(Clone, Copy, Debug, Default, ClapArgs)]
 pub(crate) struct Common {
     /// How results are printed on stdout
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
@@ -34,9 +34,10 @@ pub(crate) struct Common {
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Tables for people
+    #[default]
     Text,
     /// One JSON value for programs
     Json,

@@ -1,6 +1,7 @@
 //! What leaves the program: data on stdout, errors on stderr, and the exit code.
 
-use crate::args::Format;
+use crate::args::{Common, Format};
+use crate::commands::serve::log::{self, LogFormat};
 use crate::interrupt;
 use serde::Serialize;
 use statmux_core::files::{FileError, is_stdout};
@@ -59,15 +60,22 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// What the command line gets as an answer without a command: help, the version, or what is wrong with it.
 pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() && log::is_json_asked_for(std::env::args_os()) {
+        log::begin(LogFormat::Json, false, Common::default());
+        say(answer.render().to_string().trim());
+        return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(1));
+    }
     match answer.print() {
         Err(error) if answer.exit_code() == 0 && error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
         _ => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(1)),
     }
 }
 
-/// Talk: a line on stderr. That nobody can read it is no reason to stop.
+/// Talk: a line on stderr, or in the log of a command that takes everything into it. That nobody can read it is no reason to stop.
 pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    if !log::takes(&line) {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// Writes a command's result to stdout: `text` for people, `data` for programs.

@@ -57,7 +57,8 @@ fn what_is_replayed_can_be_compared_and_its_log_replays() {
 fn keys_deadlines_and_draining_are_kept() {
     let session = session();
     session.write("keys", "# for tests\nsecret\n");
-    let server = Serving::start(&session, "--keys keys --body-limit 10KiB");
+    session.write("admin-keys", "root:top-secret\n");
+    let server = Serving::start(&session, "--keys keys --admin-keys admin-keys --body-limit 10KiB");
     let body = r#"{"model": "m0", "input": "hello"}"#;
     let key = "authorization: Bearer secret\r\n";
     assert_eq!(server.ask("POST", "/v1/embeddings", "", body).0, 401);
@@ -71,7 +72,9 @@ fn keys_deadlines_and_draining_are_kept() {
     let closed = session.json(&format!("replay s.toml --target {} --key key --closed 4", server.url));
     // One more than clients: the connection on which it asked what is served.
     assert!((1..=5).contains(&closed["client"]["connections"].as_u64().expect("a number")));
-    assert_eq!(server.ask("POST", "/admin/drain", key, "").0, 200);
+    assert_eq!(server.ask("POST", "/admin/drain", key, "").0, 403);
+    assert_eq!(server.ask("POST", "/v1/embeddings", key, body).0, 200);
+    assert_eq!(server.ask("POST", "/admin/drain", "authorization: Bearer top-secret\r\n", "").0, 200);
     assert_eq!(server.ask("POST", "/v1/embeddings", key, body).0, 503);
     assert_eq!(server.terminate(), Some(0));
 }
@@ -88,6 +91,15 @@ fn bad_input_is_refused_before_anything_runs() {
     session.write("other.csv", "request,model,arrival_s,group,start_s,finish_s,outcome\n0,m1,0,,,,rejected\n");
     session.write("log", "{\"version\":1,\"models\":[\"x\"],\"placement\":{\"version\":1,\"windows\":[]}}\n");
     session.refuses("serve s.toml --backend sleep --keys empty", &["empty", "holds no key"]);
+    session.refuses("serve s.toml --backend sleep --admin-keys empty", &["empty", "holds no key"]);
+    session.write("keys", "a:one\n\nb:two\n");
+    session.write("same", "# the same key\nroot:two\n");
+    session.write("spaced", "a:one\nb:two words\n");
+    session.refuses("serve s.toml --backend sleep --admin-keys spaced", &["spaced:2", "no header can carry"]);
+    session
+        .refuses("serve s.toml --backend sleep --keys keys --admin-keys same", &["same: ", "`root`", "inference key"]);
+    session.refuses("serve s.toml --backend sleep --keys none", &["none", "cannot read"]);
+    session.refuses("serve s.toml --backend sleep --admin-listen 8081", &["--admin-listen"]);
     let window =
         |start: f64| format!("{{\"start_s\": {start}, \"groups\": [{{\"op\": 1, \"pp\": 1, \"models\": [\"m0\"]}}]}}");
     session.write("two.json", &format!("{{\"version\": 1, \"windows\": [{}, {}]}}", window(0.0), window(60.0)));

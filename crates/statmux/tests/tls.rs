@@ -73,3 +73,23 @@ fn certificates_and_keys_that_do_not_work_are_named() {
     session.refuses(&serve("cert.pem", "other.pem"), &["cert.pem", "cannot be used with its key"]);
     session.refuses(&serve("cert.pem", "missing.pem"), &["missing.pem", "cannot read"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_takes_up_another_certificate_and_keeps_the_old_one_if_it_cannot() {
+    let (session, old) = session();
+    let mut server = Serving::watched(&session, "--log json --tls-certificate cert.pem --tls-key key.pem");
+    ask(&server, &old, "localhost").expect("served");
+    let (other, new) = self::session();
+    session.write("cert.pem", &other.read("cert.pem"));
+    // Half of a change, as a signal may find it.
+    server.signal("HUP");
+    server.line(&["\"act\":\"reload\"", "cannot be used with its key", "ERROR"]);
+    ask(&server, &old, "localhost").expect("served as before");
+    session.write("key.pem", &other.read("key.pem"));
+    server.signal("HUP");
+    server.line(&["\"act\":\"reload\"", "INFO"]);
+    ask(&server, &new, "localhost").expect("served with the new certificate");
+    ask(&server, &old, "localhost").expect_err("the old certificate is gone");
+    assert_eq!(server.end().0, Some(0));
+}

@@ -2,7 +2,7 @@
 
 use crate::http::Front;
 use crate::http::ask::{receive, respond};
-use crate::http::error::{ApiError, ErrorBody, OpenAiKeyErrors, PlaceErrors};
+use crate::http::error::{AdminErrors, ApiError, ErrorBody, OpenAiKeyErrors, PlaceErrors};
 use crate::http::openai::json;
 use crate::site::ReplaceError;
 use crate::statistics::exposition::Form;
@@ -60,7 +60,7 @@ pub(super) async fn metrics(State(front): State<Arc<Front>>, headers: HeaderMap)
 }
 
 /// What is loaded where, and how it is.
-#[utoipa::path(get, path = "/admin/placement", tag = "Operation", responses((status = 200, description = "groups, and what they hold", body = PlacementBody), OpenAiKeyErrors))]
+#[utoipa::path(get, path = "/admin/placement", tag = "Operation", responses((status = 200, description = "groups, and what they hold", body = PlacementBody), AdminErrors))]
 pub(super) async fn placement(State(front): State<Arc<Front>>) -> Response {
     describe(&front)
 }
@@ -111,7 +111,7 @@ fn describe(front: &Front) -> Response {
 }
 
 /// Takes in nothing more; what is inside runs to its end.
-#[utoipa::path(post, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "nothing more is taken in", body = DrainBody), OpenAiKeyErrors))]
+#[utoipa::path(post, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "nothing more is taken in", body = DrainBody), AdminErrors))]
 pub(super) async fn drain(State(front): State<Arc<Front>>) -> Response {
     front.gateway.drain();
     respond(json(&DrainBody { draining: true, inside: front.gateway.inside() }), "application/json", &[])

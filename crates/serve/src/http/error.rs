@@ -129,6 +129,15 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "version_not_found", message)
     }
 
+    /// A request that whoever sent it may not make.
+    pub(crate) fn forbidden(reason: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, reason, message)
+    }
+
+    pub(crate) fn no_such_path(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}; see /openapi.json"))
+    }
+
     pub(crate) fn unknown_model(name: &str) -> Self {
         let mut error =
             Self::new(StatusCode::NOT_FOUND, "model_not_found", format!("there is no model `{name}`; see /v1/models"));
@@ -248,10 +257,16 @@ pub(super) struct OpenAiKeyErrors;
 pub(super) struct OpenAiModelErrors;
 /// The same as [`ProtocolErrors`] elsewhere.
 pub(super) struct OpenAiErrors;
+/// The errors that admin paths without a body may answer with.
+pub(super) struct AdminErrors;
 /// The errors that changing the placement may end in, a second change aside.
 pub(super) struct PlaceErrors;
 
 const KEY: [(StatusCode, &str); 1] = [(StatusCode::UNAUTHORIZED, "no key, or none that this server knows")];
+const ADMIN: [(StatusCode, &str); 2] = [
+    (StatusCode::UNAUTHORIZED, "no admin key"),
+    (StatusCode::FORBIDDEN, "not with this key, from this place or site; the message says what to do"),
+];
 const MODEL: [(StatusCode, &str); 1] = [(StatusCode::NOT_FOUND, "there is no such model")];
 const BODY: [(StatusCode, &str); 4] = [
     (StatusCode::BAD_REQUEST, "the request is wrong; `param` names the field"),
@@ -297,7 +312,8 @@ errors! {
     IndexErrors: ProtocolErrorBody<'_>, [&KEY, &BODY];
     OpenAiKeyErrors: ErrorBody, [&KEY];
     OpenAiModelErrors: ErrorBody, [&KEY, &MODEL];
-    PlaceErrors: ErrorBody, [&KEY, &BODY, &PLACE];
+    AdminErrors: ErrorBody, [&ADMIN];
+    PlaceErrors: ErrorBody, [&ADMIN, &BODY, &PLACE];
     OpenAiErrors: ErrorBody, [&KEY, &MODEL, &BODY, &ANSWER];
 }
 
@@ -323,11 +339,7 @@ fn milliseconds(span: Span) -> f64 {
 }
 
 pub(crate) async fn no_such_path(uri: Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        "no_such_path",
-        format!("there is nothing at {}; see /openapi.json", uri.path()),
-    )
+    ApiError::no_such_path(uri.path())
 }
 
 pub(crate) async fn no_such_method(method: Method, uri: Uri) -> ApiError {

@@ -1,16 +1,20 @@
 //! Connections: accepted, limited, encrypted, and closed when the server stops.
 
+use crate::http::access::{Serves, Visitor};
 use crate::site::Site;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -77,16 +81,48 @@ pub(crate) fn room_for(asked: usize) -> usize {
     asked
 }
 
-/// Serves `site` on `listener` until `stop` comes, then takes in nothing more, lets what is inside end (within
+/// TLS as it is at present, for connections that come.
+#[derive(Clone)]
+pub(crate) struct Certificates(Arc<RwLock<TlsAcceptor>>);
+
+impl Certificates {
+    pub(crate) fn new(acceptor: TlsAcceptor) -> Self {
+        Self(Arc::new(RwLock::new(acceptor)))
+    }
+
+    /// Connections from now on are accepted by `acceptor`.
+    pub(crate) fn replace(&self, acceptor: TlsAcceptor) {
+        *self.0.write().expect("nobody panics while holding it") = acceptor;
+    }
+
+    fn current(&self) -> TlsAcceptor {
+        self.0.read().expect("nobody panics while holding it").clone()
+    }
+}
+
+/// A listener and what it answers.
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) serves: Serves,
+}
+
+/// Connections that the listener of the admin paths takes beside the others', so that a server that is full can be
+/// told to drain.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Serves `site` at `doors` until `stop` comes, then takes in nothing more, lets what is inside end (within
 /// the drain limit), and closes all connections.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    doors: Vec<Door>,
     site: Arc<Site>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Certificates>,
     stop: impl Future<Output = ()>,
 ) {
     let (closing, closed) = watch::channel(false);
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&site), tls, closed));
+    let mut accepting = JoinSet::new();
+    for door in doors {
+        accepting.spawn(accept(door, Arc::clone(&site), tls.clone(), closed.clone()));
+    }
     stop.await;
     let front = site.front();
     front.gateway.drain();
@@ -96,7 +132,7 @@ pub(crate) async fn serve(
     }
     // Answers are on their way to the sockets; connections end after them.
     let _ = closing.send(true);
-    let _ = accepting.await;
+    accepting.join_all().await;
     let open = front.gateway.statistics().connections.clone();
     let limit = Instant::now() + FAREWELL;
     while open.get() > 0 && Instant::now() < limit {
@@ -110,8 +146,11 @@ async fn told(closed: &mut watch::Receiver<bool>) {
     let _ = closed.wait_for(|&closed| closed).await;
 }
 
-async fn accept(listener: TcpListener, site: Arc<Site>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(site.front().settings.connections));
+async fn accept(door: Door, site: Arc<Site>, tls: Option<Certificates>, closed: watch::Receiver<bool>) {
+    let Door { listener, serves } = door;
+    let room = if serves == Serves::AdminOnly { ADMIN_CONNECTIONS } else { site.front().settings.connections };
+    let room = Arc::new(Semaphore::new(room));
+    let local = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let open = site.front().gateway.statistics().connections.clone();
     let mut over = closed.clone();
     loop {
@@ -119,8 +158,8 @@ async fn accept(listener: TcpListener, site: Arc<Site>, tls: Option<TlsAcceptor>
             accepted = listener.accept() => accepted,
             () = told(&mut over) => return,
         };
-        let mut socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (mut socket, visitor) = match accepted {
+            Ok((socket, peer)) => (socket, Visitor { peer: Some(peer), local, serves }),
             Err(error) => {
                 if !concerns_one_client(&error) {
                     // Out of files or memory: others must end first.
@@ -140,7 +179,7 @@ async fn accept(listener: TcpListener, site: Arc<Site>, tls: Option<TlsAcceptor>
         let (site, open, tls, closed) = (Arc::clone(&site), open.clone(), tls.clone(), closed.clone());
         tokio::spawn(async move {
             open.inc();
-            welcome(socket, site, tls, closed).await;
+            welcome(socket, visitor, site, tls, closed).await;
             open.dec();
             drop(permit);
         });
@@ -152,28 +191,39 @@ fn concerns_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn welcome(socket: TcpStream, site: Arc<Site>, tls: Option<TlsAcceptor>, closed: watch::Receiver<bool>) {
+async fn welcome(
+    socket: TcpStream,
+    visitor: Visitor,
+    site: Arc<Site>,
+    tls: Option<Certificates>,
+    closed: watch::Receiver<bool>,
+) {
     // Answers are small and wanted at once; a refusal costs latency only.
     let _ = socket.set_nodelay(true);
     match tls {
-        None => converse(socket, site, closed).await,
-        Some(tls) => match timeout(site.front().settings.head_timeout, tls.accept(socket)).await {
-            Ok(Ok(socket)) => converse(socket, site, closed).await,
+        None => converse(socket, visitor, site, closed).await,
+        Some(tls) => match timeout(site.front().settings.head_timeout, tls.current().accept(socket)).await {
+            Ok(Ok(socket)) => converse(socket, visitor, site, closed).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn converse<S>(socket: S, site: Arc<Site>, mut closed: watch::Receiver<bool>)
+async fn converse<S>(socket: S, visitor: Visitor, site: Arc<Site>, mut closed: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let router = Arc::clone(&site);
+    let answer = move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(visitor);
+        router.router().oneshot(request)
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(site.front().settings.head_timeout)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(socket), service_fn(move |request| site.router().oneshot(request)));
+        .serve_connection(TokioIo::new(socket), service_fn(answer));
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

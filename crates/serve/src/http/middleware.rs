@@ -1,12 +1,13 @@
-//! Around every request: its id, its key, its line in the log.
+//! Around every request: whether it may go on, its id, its lines in the log.
 
 use crate::http::Front;
-use crate::http::error::{ApiError, in_form_of};
+use crate::http::access::{Area, Judgement};
+use crate::http::error::in_form_of;
 use crate::http::record::Record;
 use crate::trail::Trail;
 use crate::trail::trace_context::TraceContext;
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HeaderName};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,17 +19,23 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The longest id of a client that is taken up.
 const LONGEST_ID: usize = 128;
 
-/// Checks the key, names the request, and follows it to its end.
+/// Judges the request, names it, and follows it to its end.
 pub(super) async fn around(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let trail = begin(&front, request.headers());
-    let record = Record::begin(&front, &request, Arc::clone(&trail));
+    let mut record = Record::begin(&front, &request, Arc::clone(&trail));
+    let area = Area::of(record.template.as_ref().map(MatchedPath::as_str));
     let path = request.uri().path().to_owned();
-    let open = path.starts_with("/v2/health/");
-    let response = if open || is_allowed(&front, request.headers()) {
-        Arc::clone(&trail).follow(next.run(request)).await
-    } else {
-        ApiError::unauthorized().into_response()
+    let asked = (request.method(), request.uri(), request.headers());
+    let Judgement { key, refusal } = front.access.judge(area, &record.visitor, asked);
+    record.key = key;
+    let act = (area == Area::Admin).then(|| record.act());
+    let response = match refusal {
+        None => Arc::clone(&trail).follow(next.run(request)).await,
+        Some(error) => error.into_response(),
     };
+    if let Some(act) = act {
+        act.end(&response);
+    }
     let mut response = record.answer(in_form_of(&path, response));
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::from_str(&trail.id).expect("ids are visible ASCII"));
@@ -60,27 +67,6 @@ fn usable_id(given: &[u8]) -> Option<&str> {
 fn fresh_id(front: &Front) -> Arc<str> {
     let number = front.requests.fetch_add(1, Relaxed);
     format!("{:x}-{number:x}", front.started_s).into()
-}
-
-fn is_allowed(front: &Front, headers: &HeaderMap) -> bool {
-    let keys = &front.settings.keys;
-    if keys.is_empty() {
-        return true;
-    }
-    let Some(shown) = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes())) else { return false };
-    // Every key is looked at whole, so that the time taken tells nothing.
-    keys.iter().fold(false, |allowed, key| allowed | same(key.as_bytes(), shown))
-}
-
-/// The key in a header that says `Bearer KEY`; the word may be written in any case.
-fn bearer(credentials: &[u8]) -> Option<&[u8]> {
-    let (scheme, key) = credentials.split_at_checked(b"Bearer".len())?;
-    let shown = key.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"Bearer") && key.len() > shown.len()).then_some(shown)
-}
-
-fn same(key: &[u8], shown: &[u8]) -> bool {
-    key.len() == shown.len() && key.iter().zip(shown).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 #[cfg(test)]

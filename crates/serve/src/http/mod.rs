@@ -5,18 +5,22 @@
 //!
 //! **Invariant:** no handler blocks, and no request reaches the gateway before its payload was checked.
 
+pub(crate) mod access;
 mod admin;
 mod ask;
+pub(crate) mod audit;
 mod body;
 pub mod cors;
 mod error;
 mod fields;
 mod inference;
 mod json;
+pub mod keys;
 pub mod listen;
 mod middleware;
 mod openai;
 mod openapi;
+mod origin;
 mod record;
 mod repository;
 mod slashes;
@@ -24,8 +28,10 @@ mod tensor;
 
 use crate::gateway::Gateway;
 use crate::site::Site;
+use access::Access;
 use axum::Router;
 use axum::routing::{get, post};
+use keys::KeyRings;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,8 +49,13 @@ pub struct HttpSettings {
     pub connections: usize,
     /// How long a shutdown waits for requests inside.
     pub drain_limit: Duration,
-    /// Keys of which clients must show one as `Authorization: Bearer KEY`; none: everybody may ask.
-    pub keys: Vec<String>,
+    /// Keys of which clients must show one as `Authorization: Bearer KEY`; without inference keys everybody may ask
+    /// models, without admin keys the admin paths are open to this machine at most.
+    pub keys: KeyRings,
+    /// Names of this server, beside its addresses and `localhost`, that the admin paths answer to.
+    pub host_names: Vec<String>,
+    /// Whether each request leaves a line in the log at info.
+    pub access_log: bool,
     /// Origins of pages that may ask models from a browser, or `*` for all; see [`cors::is_origin`].
     pub cors_origins: Vec<String>,
 }
@@ -57,7 +68,9 @@ impl Default for HttpSettings {
             head_timeout: Duration::from_secs(75),
             connections: 16_384,
             drain_limit: Duration::from_secs(60),
-            keys: Vec::new(),
+            keys: KeyRings::default(),
+            host_names: Vec::new(),
+            access_log: false,
             cors_origins: Vec::new(),
         }
     }
@@ -68,6 +81,7 @@ impl Default for HttpSettings {
 pub(crate) struct Front {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) settings: HttpSettings,
+    pub(crate) access: Arc<Access>,
     /// Seconds since 1970 at which the server started.
     started_s: u64,
     requests: Arc<AtomicU64>,
@@ -79,14 +93,15 @@ impl Front {
     /// A front for `gateway`.
     pub(crate) fn new(gateway: Arc<Gateway>, settings: HttpSettings, site: Weak<Site>) -> Arc<Self> {
         let started_s = now_s();
-        Arc::new(Self { gateway, settings, started_s, requests: Arc::default(), site })
+        let access = Arc::new(Access::new(settings.keys.clone(), settings.host_names.clone()));
+        Arc::new(Self { gateway, settings, access, started_s, requests: Arc::default(), site })
     }
 
     /// The same for another gateway.
     pub(crate) fn succeeded(&self, gateway: Arc<Gateway>) -> Arc<Self> {
-        let Self { settings, started_s, requests, site, .. } = self;
+        let Self { settings, access, started_s, requests, site, .. } = self;
         let (settings, requests, site) = (settings.clone(), Arc::clone(requests), Weak::clone(site));
-        Arc::new(Self { gateway, settings, started_s: *started_s, requests, site })
+        Arc::new(Self { gateway, settings, access: Arc::clone(access), started_s: *started_s, requests, site })
     }
 }
 

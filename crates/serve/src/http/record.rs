@@ -1,7 +1,10 @@
 //! One HTTP request from its head to the last byte of its answer: counted, and a line in the log at its end.
 
 use crate::http::Front;
+use crate::http::access::Visitor;
+use crate::http::audit::Act;
 use crate::http::error::ApiError;
+use crate::trail::trace_context::TraceContext;
 use crate::trail::{Tally, Trail};
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request};
@@ -16,8 +19,14 @@ use std::task::{Context, Poll, ready};
 /// What a client that left before its answer was whole gets for a status in the log: nobody sees it, so there is none
 /// in HTTP; proxies write this one.
 const LEFT: u16 = 499;
+/// What its line goes under.
+const TARGET: &str = "statmux::access";
 /// The longest path that is logged whole.
 const LOGGED_PATH: usize = 256;
+
+/// The template of a path that no route matched, for whoever answers there.
+#[derive(Clone, Copy)]
+pub(super) struct Template(pub(super) &'static str);
 
 /// A request under way. Its line is written when it is dropped.
 pub(super) struct Record {
@@ -28,6 +37,9 @@ pub(super) struct Record {
     pub(super) path: String,
     /// The template that it matched.
     pub(super) template: Option<MatchedPath>,
+    pub(super) visitor: Visitor,
+    /// Whose key was shown.
+    pub(super) key: Option<Arc<str>>,
     started: Time,
     status: Option<StatusCode>,
     reason: Option<&'static str>,
@@ -46,6 +58,8 @@ impl Record {
             method: request.method().clone(),
             path: path.get(..LOGGED_PATH).unwrap_or(path).to_owned(),
             template: request.extensions().get::<MatchedPath>().cloned(),
+            visitor: *request.extensions().get::<Visitor>().expect("listeners say who asks"),
+            key: None,
             started: front.gateway.clock().now(),
             status: None,
             reason: None,
@@ -53,10 +67,17 @@ impl Record {
         }
     }
 
+    /// The administrative act that it is.
+    pub(super) fn act(&self) -> Act {
+        let what = format!("{} {}", self.method, self.path);
+        Act::begin(what, self.visitor.to_string(), self.key.clone(), Arc::clone(&self.trail.id))
+    }
+
     /// The response, its body watched up to its end.
     pub(super) fn answer(mut self, response: Response) -> Response {
         let status = response.status();
-        let template = self.template.as_ref().map(MatchedPath::as_str);
+        let other = response.extensions().get::<Template>().map(|template| template.0);
+        let template = self.template.as_ref().map(MatchedPath::as_str).or(other);
         self.front.gateway.statistics().http.answered(self.method.as_str(), template, status.as_u16());
         self.status = Some(status);
         self.reason = self.reason.or_else(|| response.extensions().get::<ApiError>().map(ApiError::reason));
@@ -82,31 +103,43 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.front.gateway.statistics().http.in_flight.dec();
-        if !tracing::enabled!(target: "statmux::access", tracing::Level::DEBUG) {
-            return;
+        if self.front.settings.access_log {
+            self.write::<true>();
+        } else if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
+            self.write::<false>();
         }
+    }
+}
+
+impl Record {
+    /// Writes its line, at info if it is `WANTED`, else for those who want to know everything.
+    fn write<const WANTED: bool>(&self) {
         let tally = self.trail.tally();
-        let model = tally.model.map(|id| self.front.gateway.models()[id.index()].name.as_str());
-        let asked = tally.model.map(|_| tally.tokens);
-        let status = self.status.map_or(LEFT, |status| status.as_u16());
-        let took = self.front.gateway.clock().now().since(self.started);
-        tracing::debug!(
-            target: "statmux::access",
-            request_id = &*self.trail.id,
-            trace_id = self.trail.trace.as_ref().map(|trace| trace.trace_id()),
-            method = self.method.as_str(),
-            path = self.path,
-            status,
-            outcome = self.outcome(&tally),
-            model,
-            prompt_tokens = asked.map(|tokens| tokens.prompt),
-            completion_tokens = asked.map(|tokens| tokens.generated),
-            queue_ms = tally.course.map(|course| milliseconds(course.started.since(course.arrived))),
-            run_ms = tally.course.map(|course| milliseconds(course.finished.since(course.started))),
-            first_token_ms = tally.first_token.map(milliseconds),
-            total_ms = milliseconds(took),
-            "request"
-        );
+        let (answered, asked) = (tally.course, tally.model.map(|_| tally.tokens));
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: TARGET,
+                    request_id = &*self.trail.id,
+                    trace_id = self.trail.trace.as_ref().map(TraceContext::trace_id),
+                    peer = %self.visitor,
+                    key = self.key.as_deref(),
+                    method = self.method.as_str(),
+                    path = self.path,
+                    status = self.status.map_or(LEFT, |status| status.as_u16()),
+                    outcome = self.outcome(&tally),
+                    model = tally.model.map(|id| self.front.gateway.models()[id.index()].name.as_str()),
+                    prompt_tokens = asked.map(|tokens| tokens.prompt),
+                    completion_tokens = asked.map(|tokens| tokens.generated),
+                    queue_ms = answered.map(|course| milliseconds(course.started.since(course.arrived))),
+                    run_ms = answered.map(|course| milliseconds(course.finished.since(course.started))),
+                    first_token_ms = tally.first_token.map(milliseconds),
+                    total_ms = milliseconds(self.front.gateway.clock().now().since(self.started)),
+                    "request"
+                )
+            };
+        }
+        if WANTED { line!(info) } else { line!(debug) }
     }
 }
 

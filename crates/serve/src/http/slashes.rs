@@ -5,6 +5,7 @@
 
 use crate::http::Front;
 use crate::http::error::{no_such_method, no_such_path};
+use crate::http::record::Template;
 use crate::http::{inference, openai, repository};
 use axum::extract::{Path, Request, State};
 use axum::http::header::ALLOW;
@@ -28,16 +29,18 @@ pub(super) async fn fallback(front: State<Arc<Front>>, request: Request) -> Resp
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let (path, is_get) = (uri.path(), matches!(method, Method::GET | Method::HEAD));
     if let Some(name) = path.strip_prefix("/v1/models/").and_then(unescaped).filter(|name| name.contains('/')) {
-        return match is_get {
+        let mut response = match is_get {
             true => openai::models::one(front, Path(name)).await.into_response(),
             false => not_allowed(method, uri, "GET,HEAD").await,
         };
+        response.extensions_mut().insert(Template("/v1/models/{model}"));
+        return response;
     }
     let rest = path.strip_prefix("/v2/models/").and_then(unescaped);
     let Some((name, act)) = rest.and_then(|rest| named(&rest, |name| front.gateway.model(name).is_some())) else {
         return no_such_path(uri).await.into_response();
     };
-    match (act, is_get) {
+    let mut response = match (act, is_get) {
         (Act::Infer, _) if method == Method::POST => inference::infer(front, Path(name), request).await.into_response(),
         (Act::Infer, _) => not_allowed(method, uri, "POST").await,
         (_, false) => not_allowed(method, uri, "GET,HEAD").await,
@@ -45,6 +48,21 @@ pub(super) async fn fallback(front: State<Arc<Front>>, request: Request) -> Resp
         (Act::Ready, true) => inference::model_ready(front, Path(name)).await.into_response(),
         (Act::Config, true) => repository::config(front, Path(name)).await.into_response(),
         (Act::Statistics, true) => repository::statistics(front, Path(name)).await.into_response(),
+    };
+    response.extensions_mut().insert(act.template());
+    response
+}
+
+impl Act {
+    /// The template of the paths of models without slashes that mean the same.
+    fn template(self) -> Template {
+        Template(match self {
+            Self::Describe => "/v2/models/{model}",
+            Self::Ready => "/v2/models/{model}/ready",
+            Self::Infer => "/v2/models/{model}/infer",
+            Self::Config => "/v2/models/{model}/config",
+            Self::Statistics => "/v2/models/{model}/stats",
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use statmux_core::{
     Bytes, Cluster, ConfigProfile, DeviceId, Group, ModelId, ModelProfile, ModelSpec, ParallelConfig, Placement, Slo,
     Span,
 };
+use statmux_serve::http::keys::{KeyRings, Keys};
 use statmux_serve::{Deployment, EngineSettings, Server, ServerSettings, SleepBackend};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -57,6 +58,12 @@ pub fn settings() -> ServerSettings {
     }
 }
 
+/// Keys as they stand in files; none where the text is empty.
+pub fn keys(inference: &str, admin: &str) -> KeyRings {
+    let read = |text: &str| if text.is_empty() { Keys::default() } else { Keys::parse(text).expect("keys") };
+    KeyRings::new(read(inference), read(admin)).expect("keys of their own")
+}
+
 /// A server on `deployment`.
 pub fn server(deployment: Deployment, settings: ServerSettings) -> Server {
     let backend = Arc::new(sleeper(&deployment, settings.engine.scheduler.max_batch));
@@ -81,7 +88,7 @@ impl Reply {
 pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
     let text = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
     );
     parse(&raw(address, text.as_bytes()))
 }

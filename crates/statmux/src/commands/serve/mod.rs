@@ -1,10 +1,11 @@
 //! `statmux serve`: the real server. Prints where it listens, and serves until it is told to stop.
 
+mod access;
 mod limits;
-mod log;
+pub(crate) mod log;
 
 use crate::args::{Common, Format, ScenarioArg};
-use crate::output::{End, print_line};
+use crate::output::{End, print_line, say};
 use crate::planning::{adopt_placement, plan, score};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
@@ -17,6 +18,7 @@ use statmux_core::{Placement, PlacementWindows};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
 use statmux_serve::event_log::{LogHeader, LogWriter};
+use statmux_serve::http::HttpSettings;
 use statmux_serve::{EngineSettings, Record, ServerSettings};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,8 +46,13 @@ pub(crate) struct ServeArgs {
     /// How log lines on stderr are written
     #[arg(long, value_enum, default_value_t = log::LogFormat::Text)]
     log: log::LogFormat,
+    /// Writes a line for each request to the log: who asked what, and what became of it
+    #[arg(long)]
+    access_log: bool,
     #[command(flatten)]
     limits: limits::LimitArgs,
+    #[command(flatten)]
+    access: access::AccessArgs,
 }
 
 /// What `--format json` prints, on one line.
@@ -54,14 +61,19 @@ struct Listening {
     version: u32,
     url: String,
     address: SocketAddr,
+    /// Where the admin paths are, if they have a listener of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_url: Option<String>,
     backend: &'static str,
     models: Vec<String>,
     placement: PlacementFile,
 }
 
 pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
+    log::begin(args.log, args.access_log, common);
     let mut scenario = Scenario::load(&args.scenario, common)?;
-    let (http, tls) = args.limits.read()?;
+    let (http, tls) = args.access.apply(args.limits.http())?;
+    let http = HttpSettings { access_log: args.access_log, ..http };
     let placement = placement(args, &mut scenario, common)?;
     let windows = PlacementWindows::fixed(placement.clone());
     let scheduling = Scheduling::of(&scenario.simulation);
@@ -69,14 +81,13 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     let names: Vec<String> = scenario.models.iter().map(|model| model.name.clone()).collect();
     if !common.quiet {
         let predicted = score(&scenario, &windows, &scenario.test)?.1.slo_attainment;
-        eprintln!(
+        say(format!(
             "{} models on {} groups; simulated SLO attainment for the scenario's workload: {}",
             names.len(),
             placement.groups.len(),
             number::percent(predicted)
-        );
+        ));
     }
-    log::begin(args.log, common);
     scenario.simulation.scheduler.retries_after_loss = args.limits.retries_after_loss;
     let header = || LogHeader::new(names.clone(), placement_file.clone(), args.limits.retries_after_loss);
     let log = args.event_log.as_ref().map(|path| LogWriter::create(path, &header())).transpose()?;
@@ -84,32 +95,36 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     let tls_used = tls.is_some();
     let settings = ServerSettings {
         address: args.listen,
+        admin_address: args.access.admin_listen,
         engine: EngineSettings { concurrency: args.limits.concurrency, record, ..engine_settings(&scenario) },
         http,
         tls,
+        renewal: Some(args.access.renewal()),
         workers: args.limits.workers.unwrap_or(ServerSettings::default().workers),
     };
     let server = start(args.backend, &scenario, placement, settings).context("cannot serve")?;
     let address = server.address();
-    let url = format!("{}://{address}", if tls_used { "https" } else { "http" });
+    let scheme = if tls_used { "https" } else { "http" };
+    let url = format!("{scheme}://{address}");
     let text = format!("listening on {url}");
     let listening = Listening {
         version: statmux_core::files::VERSION,
         url,
         address,
+        admin_url: server.admin_address().map(|address| format!("{scheme}://{address}")),
         backend: args.backend.name(),
         models: names.clone(),
         placement: placement_file.clone(),
     };
     print_line(common.format, &text, &listening)?;
     if !common.quiet && common.format == Format::Text {
-        eprintln!("Ctrl-C drains and stops. What it serves: {}/openapi.json", listening.url);
+        say(format!("Ctrl-C drains and stops. What it serves: {}/openapi.json", listening.url));
     }
     server.run_until_signal();
     if let (Some(log), Some(path)) = (log, &args.event_log) {
         let written = log.finish()?;
         if !common.quiet {
-            eprintln!("{}: {} events", path.display(), number::count(written));
+            say(format!("{}: {} events", path.display(), number::count(written)));
         }
     }
     Ok(End::Done)
@@ -121,7 +136,8 @@ fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyho
         let windows = adopt_placement(scenario, path)?;
         return Ok(fixed(&windows, path, "windows")?);
     }
-    let bar = Bar::new(common, "planning", None);
+    // A bar is no log line.
+    let bar = Bar::new(Common { quiet: common.quiet || args.log == log::LogFormat::Json, ..common }, "planning", None);
     let planned = plan(scenario, args.policy.as_deref(), &bar)?;
     bar.finish();
     if let Some(scheduling) = planned.plan.scheduling {
