@@ -46,7 +46,7 @@ fn open(backend: &CandleBackend, config: ParallelConfig) -> Vec<CandleStage> {
 
 fn embed(backend: &CandleBackend) -> Flow {
     let tokens = (0..128).map(|i| 1000 + i * 11).collect();
-    backend.start(ModelId(0), vec![Input::Embed { tokens }]).expect("the input is good")
+    backend.start(ModelId(0), vec![Input::embed(tokens)]).expect("the input is good")
 }
 
 #[divan::bench(args = [1, 2], sample_count = 12, sample_size = 1)]
@@ -95,6 +95,7 @@ fn llama_110m_sixteen_tokens(bencher: Bencher<'_, '_>, op: u32) {
             tokens: (0..128).map(|i| 1000 + i * 11).collect(),
             max_new_tokens: 17,
             stop_tokens: Vec::new(),
+            stop_texts: Vec::new(),
             sampling: Sampling::Greedy,
         };
         backend.start(ModelId(0), vec![Input::Generate(request)]).expect("the input is good")

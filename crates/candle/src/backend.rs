@@ -5,7 +5,7 @@ use crate::flow::Flow;
 use crate::parallel::partition::{balance, from_cuts};
 use crate::source::{ModelSource, OpenedModel, SourceError};
 use crate::stage::CandleStage;
-use statmux_core::backend::{Backend, BackendError, Generate, Input, ModelCard, Sampling, StagePlan, Task, Text};
+use statmux_core::backend::{Backend, BackendError, Generate, Input, ModelCard, Sampling, StagePlan, Step, Task, Text};
 use statmux_core::{DeviceId, ModelId, ParallelConfig};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -112,6 +112,10 @@ impl Backend for CandleBackend {
         Ok(Flow::new(model, inputs, &known.opened.stop_tokens, max_tokens))
     }
 
+    fn end(&self, flow: Flow, members: &[usize]) -> Step<Flow> {
+        flow.end(members)
+    }
+
     fn card(&self, model: ModelId) -> Result<ModelCard, BackendError> {
         let model = self.model(model)?;
         let sizes = model.opened.config.sizes();
@@ -126,6 +130,8 @@ impl Backend for CandleBackend {
             vocabulary: small(sizes.vocabulary),
             max_tokens: small(sizes.max_tokens),
             hidden: small(sizes.hidden),
+            embedding: small(sizes.hidden),
+            token_types: small(sizes.token_types),
         })
     }
 
@@ -170,7 +176,7 @@ impl Model {
         let bad = |reason: String| Err(BackendError::BadInput { reason });
         let architecture = self.opened.config.architecture();
         let tokens = match input {
-            Input::Embed { .. } | Input::MaskedLogits { .. } if self.opened.config.is_decoder() => {
+            Input::Embed(_) | Input::MaskedLogits { .. } if self.opened.config.is_decoder() => {
                 return bad(format!("the model is a decoder ({architecture}): it generates, and does not embed"));
             }
             Input::Generate(_) if !self.opened.config.is_decoder() => {
@@ -179,14 +185,17 @@ impl Model {
             Input::MaskedLogits { .. } if !self.masked_logits => {
                 return bad("the model has no masked-language-model head".into());
             }
-            Input::Embed { tokens } | Input::MaskedLogits { tokens, .. } => tokens,
+            Input::Embed(passage) | Input::MaskedLogits { passage, .. } => {
+                passage.check_marks(sizes.token_types as u32)?;
+                passage.present().map(|index| passage.tokens[index]).collect()
+            }
             Input::Generate(generate) => {
                 check_generate(generate)?;
                 if generate.tokens.len() >= sizes.max_tokens {
                     let (found, most) = (generate.tokens.len(), sizes.max_tokens);
                     return bad(format!("the prompt has {found} tokens and leaves no room in the context of {most}"));
                 }
-                &generate.tokens
+                generate.tokens.clone()
             }
         };
         if tokens.is_empty() {
@@ -198,10 +207,20 @@ impl Model {
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= sizes.vocabulary) {
             return bad(format!("token {token} is not in the vocabulary of {} words", sizes.vocabulary));
         }
-        if let Input::MaskedLogits { positions, tokens } = input
-            && let Some(position) = positions.iter().find(|&&position| position as usize >= tokens.len())
-        {
-            return bad(format!("position {position} is beyond the text of {} tokens", tokens.len()));
+        let Input::MaskedLogits { passage, positions } = input else { return Ok(()) };
+        if positions.len() > sizes.max_tokens {
+            return bad(format!(
+                "{} positions are more than the {} tokens of a text",
+                positions.len(),
+                sizes.max_tokens
+            ));
+        }
+        if let Some(&position) = positions.iter().find(|&&position| !passage.has(position as usize)) {
+            let length = passage.tokens.len();
+            return match passage.tokens.get(position as usize) {
+                None => bad(format!("position {position} is beyond the text of {length} tokens")),
+                Some(_) => bad(format!("position {position} is padding: there is nothing to guess")),
+            };
         }
         Ok(())
     }

@@ -9,13 +9,14 @@ use statmux_core::backend::BackendError;
 /// It has room for every sequence to its full length from the start, and that memory is accounted to the device.
 pub(crate) struct Cache {
     layers: Vec<LayerCache>,
-    _memory: Reservation,
+    /// By sequence; none for those that have ended.
+    memory: Vec<Option<Reservation>>,
 }
 
 /// One layer's part of a [`Cache`].
 pub(crate) struct LayerCache {
-    /// Keys and values by sequence, each of shape (capacity, width).
-    sequences: Vec<(Tensor, Tensor)>,
+    /// Keys and values by sequence, each of shape (capacity, width); none for those that have ended.
+    sequences: Vec<Option<(Tensor, Tensor)>>,
 }
 
 impl Cache {
@@ -26,19 +27,26 @@ impl Cache {
         lengths: &[usize],
         width: usize,
     ) -> std::result::Result<Self, BackendError> {
-        let tokens: usize = lengths.iter().sum();
-        let bytes = (layers * tokens * width * 2 * 4) as u64;
-        let what = format!("keys and values of {tokens} tokens");
-        let memory = device.memory.reserve(bytes, &what)?;
+        let reserve = |&tokens: &usize| {
+            let bytes = (layers * tokens * width * 2 * 4) as u64;
+            device.memory.reserve(bytes, &format!("keys and values of {tokens} tokens")).map(Some)
+        };
+        let memory = lengths.iter().map(reserve).collect::<std::result::Result<_, _>>()?;
         let layer = || {
             let room = |&length: &usize| {
                 let zeros = || Tensor::zeros((length, width), DType::F32, &device.tensors);
-                Ok((zeros()?, zeros()?))
+                Ok(Some((zeros()?, zeros()?)))
             };
             Ok(LayerCache { sequences: lengths.iter().map(room).collect::<Result<_>>()? })
         };
         let layers = (0..layers).map(|_| layer()).collect::<Result<_>>().map_err(crate::device::lost)?;
-        Ok(Self { layers, _memory: memory })
+        Ok(Self { layers, memory })
+    }
+
+    /// Frees what is kept of a sequence that has ended.
+    pub(crate) fn free(&mut self, sequence: usize) {
+        self.layers.iter_mut().for_each(|layer| layer.sequences[sequence] = None);
+        self.memory[sequence] = None;
     }
 
     /// The layers of the stage, in order.
@@ -50,14 +58,14 @@ impl Cache {
 impl LayerCache {
     /// Puts the keys and values of new tokens of a sequence behind the `past` tokens already there.
     pub(crate) fn append(&mut self, sequence: usize, past: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
-        let (all_keys, all_values) = &self.sequences[sequence];
+        let (all_keys, all_values) = self.of(sequence);
         all_keys.slice_set(keys, 0, past)?;
         all_values.slice_set(values, 0, past)
     }
 
     /// All keys and values of a sequence, and the empty room behind them.
     pub(crate) fn of(&self, sequence: usize) -> (&Tensor, &Tensor) {
-        let (keys, values) = &self.sequences[sequence];
+        let (keys, values) = self.sequences[sequence].as_ref().expect("sequences that have ended are in no lap");
         (keys, values)
     }
 }

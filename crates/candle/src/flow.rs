@@ -5,7 +5,7 @@ use crate::lap::Lap;
 use crate::sampling::choose;
 use candle_core::Tensor;
 use statmux_core::ModelId;
-use statmux_core::backend::{Finish, Generate, Input, Output};
+use statmux_core::backend::{Finish, Generate, Input, Output, Passage, Step};
 
 /// One batch: what was asked, how far it is, and all that stages keep of it.
 ///
@@ -50,13 +50,14 @@ impl Flow {
         let mut continuations = Vec::new();
         for (sequence, input) in inputs.into_iter().enumerate() {
             match input {
-                Input::Embed { tokens } => {
-                    lap.push(sequence, 0, &tokens);
+                Input::Embed(passage) => {
+                    read(&mut lap, sequence, &passage);
                     queries.push(Query::Embedding);
                 }
-                Input::MaskedLogits { tokens, positions } => {
-                    lap.push(sequence, 0, &tokens);
-                    queries.push(Query::MaskedLogits { positions });
+                Input::MaskedLogits { passage, positions } => {
+                    let places = read(&mut lap, sequence, &passage);
+                    let rows = positions.iter().map(|&position| places[position as usize]).collect();
+                    queries.push(Query::MaskedLogits { positions: rows });
                 }
                 Input::Generate(mut request) => {
                     lap.push(sequence, 0, &request.tokens);
@@ -78,6 +79,47 @@ impl Flow {
             Work::Decode(all) => all.iter().map(|one| one.request.tokens.len() + one.limit).collect(),
         }
     }
+}
+
+impl Flow {
+    /// Takes `members` out between two laps: see [`statmux_core::backend::Backend::end`].
+    pub(crate) fn end(mut self, members: &[usize]) -> Step<Self> {
+        let Work::Decode(all) = &mut self.work else { unreachable!("encoders are through after one lap") };
+        for &member in members {
+            all[member].finish.get_or_insert(Finish::Stop);
+        }
+        self.lap = self.lap.without(members);
+        if self.lap.tokens.is_empty() {
+            return Step::Done(outputs(all));
+        }
+        let tokens = vec![None; all.len()];
+        self.free_ended();
+        Step::Again { flow: self, tokens }
+    }
+
+    /// Frees the keys and values of the sequences that have ended.
+    pub(crate) fn free_ended(&mut self) {
+        let Work::Decode(all) = &self.work else { return };
+        let ended = all.iter().enumerate().filter(|(_, one)| one.finish.is_some());
+        for (sequence, _) in ended {
+            self.caches.iter_mut().flatten().flatten().for_each(|cache| cache.free(sequence));
+        }
+    }
+}
+
+/// Adds the tokens of `passage` that are there to `lap`, as if the others did not exist. Returns, for each token of
+/// the passage, its place among them.
+fn read(lap: &mut Lap, sequence: usize, passage: &Passage) -> Vec<u32> {
+    let mut places = vec![0; passage.tokens.len()];
+    let (mut tokens, mut types) = (Vec::new(), Vec::new());
+    for index in passage.present() {
+        places[index] = tokens.len() as u32;
+        tokens.push(passage.tokens[index]);
+        types.push(passage.types.as_ref().map_or(0, |types| types[index]));
+    }
+    lap.push(sequence, 0, &tokens);
+    lap.types.extend(types);
+    places
 }
 
 impl Continuation {
@@ -121,9 +163,14 @@ pub(crate) fn advance(all: &mut [Continuation], lap: &Lap, logits: &[Vec<f32>]) 
     if !next.tokens.is_empty() {
         return Advance::Again { lap: next, tokens };
     }
+    Advance::Done(outputs(all))
+}
+
+/// The answers of a batch of which all sequences have ended.
+fn outputs(all: &mut [Continuation]) -> Vec<Output> {
     let output = |one: &mut Continuation| Output::Generated {
         tokens: std::mem::take(&mut one.generated),
         finish: one.finish.expect("nothing is left to do for any sequence"),
     };
-    Advance::Done(all.iter_mut().map(output).collect())
+    all.iter_mut().map(output).collect()
 }

@@ -181,6 +181,7 @@ impl Stage for CandleStage {
                     Advance::Done(outputs) => Ok(Step::Done(outputs)),
                     Advance::Again { lap, tokens } => {
                         flow.lap = lap;
+                        flow.free_ended();
                         Ok(Step::Again { flow, tokens })
                     }
                 }

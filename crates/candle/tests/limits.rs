@@ -72,18 +72,23 @@ fn bad_inputs_are_refused_with_a_reason() {
     let backend = CandleBackend::new(&devices(1, Bytes::from_gib(1)), &[preset("bert-tiny"), preset("gpt2-tiny")])
         .expect("exist");
     let request = |change: fn(&mut Generate)| {
-        let mut request =
-            Generate { tokens: vec![5], max_new_tokens: 4, stop_tokens: vec![], sampling: Sampling::Greedy };
+        let mut request = Generate {
+            tokens: vec![5],
+            max_new_tokens: 4,
+            stop_tokens: vec![],
+            stop_texts: vec![],
+            sampling: Sampling::Greedy,
+        };
         change(&mut request);
         Input::Generate(request)
     };
     let cases = [
-        (0, Input::Embed { tokens: vec![] }, "no tokens"),
-        (0, Input::Embed { tokens: vec![1; 513] }, "513 tokens; the model takes 512"),
-        (0, Input::Embed { tokens: vec![30_522] }, "token 30522 is not in the vocabulary"),
-        (0, Input::MaskedLogits { tokens: vec![1], positions: vec![1] }, "position 1 is beyond"),
+        (0, Input::embed(vec![]), "no tokens"),
+        (0, Input::embed(vec![1; 513]), "513 tokens; the model takes 512"),
+        (0, Input::embed(vec![30_522]), "token 30522 is not in the vocabulary"),
+        (0, Input::masked_logits(vec![1], vec![1]), "position 1 is beyond"),
         (0, request(|_| ()), "does not generate"),
-        (1, Input::Embed { tokens: vec![1] }, "does not embed"),
+        (1, Input::embed(vec![1]), "does not embed"),
         (1, request(|request| request.tokens.clear()), "no tokens"),
         (1, request(|request| request.tokens = vec![1; 512]), "leaves no room"),
         (1, request(|request| request.max_new_tokens = 0), "max_new_tokens"),

@@ -43,7 +43,7 @@ fn bert_embeds_and_guesses_words_as_pytorch_does() {
         let inputs = |case: &Case| {
             let tokens = case.tokens.clone();
             let positions = vec![tokens.len() as u32 - 1];
-            [Input::Embed { tokens: tokens.clone() }, Input::MaskedLogits { tokens, positions }]
+            [Input::embed(tokens.clone()), Input::masked_logits(tokens, positions)]
         };
         let outputs = answer(&directory(fixture("bert")), config, cases.iter().flat_map(inputs).collect());
         for (case, found) in cases.into_iter().zip(outputs.chunks_exact(2)) {
@@ -95,7 +95,7 @@ fn a_real_embedding_model_embeds_as_pytorch_does() {
         for case in &cases {
             assert_eq!(text.encode(&case.sentence).expect("any text has tokens"), case.tokens, "{}", case.sentence);
         }
-        let inputs = cases.iter().map(|case| Input::Embed { tokens: case.tokens.clone() }).collect();
+        let inputs = cases.iter().map(|case| Input::embed(case.tokens.clone())).collect();
         let outputs = answer(&choice, config, inputs);
         let largest = cases
             .iter()

@@ -29,7 +29,7 @@ fn no_thread_is_started_by_running_a_model() {
         let mut stages = open(&backend, config).expect("the model fits");
         let input = match name {
             "llama-tiny" => generate(tokens(200, 1), 5, Sampling::Greedy),
-            _ => Input::Embed { tokens: tokens(200, 1) },
+            _ => Input::embed(tokens(200, 1)),
         };
         let flow = backend.start(ModelId(0), vec![input]).expect("the input is good");
         finish(&mut stages, flow).expect("nothing fails");

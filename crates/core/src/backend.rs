@@ -3,7 +3,8 @@
 //! A [`Backend`] opens one [`Stage`] for each pipeline stage of a group, on the thread that will own it.
 //! A batch becomes a *flow* with [`Backend::start`]; the driver hands the flow to stage 0, then 1, and so on.
 //! The last stage says whether the batch is [done](Step::Done) or must go [round again](Step::Again): decoders
-//! go round once for each token they generate.
+//! go round once for each token they generate. Between two laps [`Backend::end`] takes out members that have said
+//! enough, or that nobody listens to any more.
 //!
 //! **Invariant:** all that a batch needs between stages and laps (activations, key-value caches) travels inside
 //! its flow. A stage keeps nothing of a batch, so dropping a flow, anywhere, cancels it and frees its memory,
@@ -32,6 +33,14 @@ pub trait Backend: Send + Sync {
     ///
     /// Loads nothing and computes nothing: callers may check a request at once with a batch of one.
     fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<Self::Flow, BackendError>;
+
+    /// Ends some members of a batch between two laps: `flow` is what the last stage gave back as [`Step::Again`].
+    ///
+    /// Each of `members` (their places in the batch) gets no more tokens, and what was held for it is free at once; its
+    /// output has the tokens so far and [`Finish::Stop`]. Members that have ended already are left as they are, and
+    /// the others say what they would have said. Returns [`Step::Done`] if nobody is left, else [`Step::Again`] without
+    /// tokens.
+    fn end(&self, flow: Self::Flow, members: &[usize]) -> Step<Self::Flow>;
 
     /// What callers may ask of `model`.
     fn card(&self, model: ModelId) -> Result<ModelCard, BackendError>;
@@ -85,31 +94,111 @@ pub enum Step<F> {
     Done(Vec<Output>),
 }
 
+impl<F> Step<F> {
+    /// The same step of another kind of flow.
+    pub fn map<G>(self, change: impl FnOnce(F) -> G) -> Step<G> {
+        match self {
+            Self::Next(flow) => Step::Next(change(flow)),
+            Self::Again { flow, tokens } => Step::Again { flow: change(flow), tokens },
+            Self::Done(outputs) => Step::Done(outputs),
+        }
+    }
+}
+
 /// One request's payload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Asks an encoder for one vector that stands for the whole text.
-    Embed {
-        /// The text, special tokens included.
-        tokens: Vec<u32>,
-    },
+    Embed(Passage),
     /// Asks an encoder for its guess over the vocabulary at some positions.
     MaskedLogits {
-        /// The text, special tokens included.
-        tokens: Vec<u32>,
-        /// Where to guess: indices into `tokens`.
+        /// The text.
+        passage: Passage,
+        /// Where to guess: indices into the passage's tokens.
         positions: Vec<u32>,
     },
     /// Asks a decoder to go on.
     Generate(Generate),
 }
 
+/// A text as an encoder reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// The text, special tokens included.
+    pub tokens: Vec<u32>,
+    /// For each token, whether it is there. Those that are not are padding, wherever they stand: the answer is that of
+    /// the text without them. All are there if absent.
+    pub mask: Option<Vec<bool>>,
+    /// For each token, the kind of text it belongs to, such as 0 for the first and 1 for the second of a pair; all 0 if
+    /// absent.
+    pub types: Option<Vec<u32>>,
+}
+
 impl Input {
+    /// [`Self::Embed`] for a text without padding, all of one kind.
+    pub fn embed(tokens: Vec<u32>) -> Self {
+        Self::Embed(Passage::new(tokens))
+    }
+
+    /// [`Self::MaskedLogits`] for a text without padding, all of one kind.
+    pub fn masked_logits(tokens: Vec<u32>, positions: Vec<u32>) -> Self {
+        Self::MaskedLogits { passage: Passage::new(tokens), positions }
+    }
+
     /// The text that it is about.
     pub fn tokens(&self) -> &[u32] {
         match self {
-            Self::Embed { tokens } | Self::MaskedLogits { tokens, .. } => tokens,
+            Self::Embed(passage) | Self::MaskedLogits { passage, .. } => &passage.tokens,
             Self::Generate(generate) => &generate.tokens,
+        }
+    }
+}
+
+impl Passage {
+    /// A text without padding, all of one kind.
+    pub fn new(tokens: Vec<u32>) -> Self {
+        Self { tokens, mask: None, types: None }
+    }
+
+    /// Whether token `index` is there, rather than padding.
+    pub fn has(&self, index: usize) -> bool {
+        self.mask.as_ref().map_or(index < self.tokens.len(), |mask| mask.get(index) == Some(&true))
+    }
+
+    /// The places of the tokens that are there.
+    pub fn present(&self) -> impl Iterator<Item = usize> {
+        (0..self.tokens.len()).filter(|&index| self.has(index))
+    }
+
+    /// Checks that mask and types fit the tokens, for a model that tells `token_types` kinds of text apart.
+    ///
+    /// # Errors
+    /// [`BackendError::BadInput`] if there is not one of each for each token, nothing but padding, or a kind that the
+    /// model does not know.
+    pub fn check_marks(&self, token_types: u32) -> Result<(), BackendError> {
+        let length = self.tokens.len();
+        let bad = |reason: String| Err(BackendError::BadInput { reason });
+        if let Some(mask) = &self.mask {
+            if mask.len() != length {
+                return bad(format!(
+                    "the attention mask has {} entries for {length} tokens: give one each",
+                    mask.len()
+                ));
+            }
+            if !mask.contains(&true) && length > 0 {
+                return bad("the attention mask leaves no token: give at least one".to_owned());
+            }
+        }
+        let Some(types) = &self.types else { return Ok(()) };
+        if types.len() != length {
+            return bad(format!("there are {} token types for {length} tokens: give one each", types.len()));
+        }
+        if token_types == 0 {
+            return bad("the model takes no token types: leave them out".to_owned());
+        }
+        match types.iter().find(|&&kind| kind >= token_types) {
+            Some(kind) => bad(format!("token type {kind} is unknown: the model has {token_types}, counted from 0")),
+            None => Ok(()),
         }
     }
 }
@@ -123,6 +212,9 @@ pub struct Generate {
     pub max_new_tokens: u32,
     /// Tokens that end the answer, besides the model's own; they are not part of it.
     pub stop_tokens: Vec<u32>,
+    /// Texts that end the answer when they appear in it, perhaps across tokens. Backends need not look at them: whoever
+    /// drives the flow watches for them and calls [`Backend::end`].
+    pub stop_texts: Vec<String>,
     /// How to choose among likely tokens.
     pub sampling: Sampling,
 }
@@ -162,7 +254,7 @@ pub enum Output {
 /// Why a continuation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The model or the caller's stop token ended it.
+    /// The model, a stop token, or the caller ended it.
     Stop,
     /// The asked number of tokens was reached, or the model's context was full.
     Length,
@@ -179,8 +271,12 @@ pub struct ModelCard {
     pub vocabulary: u32,
     /// The longest text, prompt and answer together, in tokens.
     pub max_tokens: u32,
-    /// The length of its hidden vectors, and of embeddings.
+    /// The length of its hidden vectors.
     pub hidden: u32,
+    /// The length of its embeddings.
+    pub embedding: u32,
+    /// How many kinds of text it tells apart by [`Passage::types`]; 0 if it takes none.
+    pub token_types: u32,
 }
 
 /// What a model answers.
@@ -304,6 +400,31 @@ impl BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_must_fit_the_tokens() {
+        let check = |mask: Option<&[bool]>, types: Option<&[u32]>, token_types, expected: Option<&str>| {
+            let (mask, types) = (mask.map(<[bool]>::to_vec), types.map(<[u32]>::to_vec));
+            let passage = Passage { tokens: vec![5, 6, 7], mask, types };
+            let found = passage.check_marks(token_types).err().map(|error| error.to_string());
+            let fits = match (&found, expected) {
+                (Some(found), Some(expected)) => found.contains(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{found:?}, not {expected:?}");
+        };
+        check(None, None, 0, None);
+        check(Some(&[false, true, false]), Some(&[0, 1, 1]), 2, None);
+        check(Some(&[true, true]), None, 2, Some("2 entries for 3 tokens"));
+        check(Some(&[true; 4]), None, 2, Some("4 entries for 3 tokens"));
+        check(Some(&[false; 3]), None, 2, Some("leaves no token"));
+        check(None, Some(&[0, 1]), 2, Some("2 token types for 3 tokens"));
+        check(None, Some(&[0, 2, 1]), 2, Some("token type 2"));
+        check(None, Some(&[0, 0, 0]), 0, Some("takes no token types"));
+        let passage = Passage { mask: Some(vec![true, false, true]), ..Passage::new(vec![5, 6, 7]) };
+        assert_eq!(passage.present().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(Passage::new(vec![5, 6]).present().count(), 2);
+    }
 
     #[test]
     fn a_lack_of_memory_is_told_in_bytes() {

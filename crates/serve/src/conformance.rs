@@ -2,7 +2,9 @@
 //!
 //! Each check panics with what was wrong. [`all`] runs them all.
 
-use statmux_core::backend::{Backend, BackendError, Fault, Input, Output, Stage, StagePlan, Step};
+use statmux_core::backend::{
+    Backend, BackendError, Fault, Finish, Input, Output, Passage, Stage, StagePlan, Step, Task,
+};
 use statmux_core::{Bytes, DeviceId, GroupId, ModelId, ParallelConfig};
 
 /// A backend under test, with inputs that it should answer.
@@ -34,6 +36,8 @@ pub fn all<B: Backend>(subject: &Subject<'_, B>) {
     memory_comes_back(subject);
     stages_open_again(subject);
     streams_add_up(subject);
+    members_end_alone(subject);
+    padding_changes_nothing(subject);
 }
 
 impl<B: Backend> Subject<'_, B> {
@@ -151,10 +155,18 @@ pub fn batches_pass_each_other<B: Backend>(subject: &Subject<'_, B>) {
 /// Nonsense is refused before it runs, and says whose fault it is.
 pub fn nonsense_is_refused<B: Backend>(subject: &Subject<'_, B>) {
     let fault = |result: Result<B::Flow, BackendError>| result.err().map(|error| error.fault());
-    let empty = vec![Input::Embed { tokens: Vec::new() }];
+    let refused = |passage: Passage, what: &str| {
+        let found = fault(subject.backend.start(subject.model, vec![Input::Embed(passage)]));
+        assert_eq!(found, Some(Fault::Request), "{what}");
+    };
+    refused(Passage { mask: Some(vec![true; 2]), ..Passage::new(vec![1]) }, "a mask of another length");
+    refused(Passage { mask: Some(vec![false]), ..Passage::new(vec![1]) }, "a mask that leaves nothing");
+    refused(Passage { types: Some(vec![0; 2]), ..Passage::new(vec![1]) }, "token types of another length");
+    refused(Passage { types: Some(vec![u32::MAX]), ..Passage::new(vec![1]) }, "a token type of no kind");
+    let empty = vec![Input::embed(Vec::new())];
     assert_eq!(fault(subject.backend.start(subject.model, empty)), Some(Fault::Request), "an input without tokens");
     let card = subject.backend.card(subject.model).expect("the model is known");
-    let strange = vec![Input::Embed { tokens: vec![card.vocabulary] }];
+    let strange = vec![Input::embed(vec![card.vocabulary])];
     assert_eq!(fault(subject.backend.start(subject.model, strange)), Some(Fault::Request), "a token of no vocabulary");
     let unknown = ModelId(u32::MAX);
     assert!(subject.backend.card(unknown).is_err(), "a model that is not there has no card");
@@ -203,5 +215,72 @@ pub fn streams_add_up<B: Backend>(subject: &Subject<'_, B>) {
             assert!(tokens.starts_with(streamed), "told {streamed:?} on the way to {tokens:?}");
             assert!(tokens.len() <= streamed.len() + 1, "at most the last token is news at the end");
         }
+    }
+}
+
+/// A member that is ended between two laps has the tokens so far; its batch-mates notice nothing, and when all are
+/// ended the batch is done and its memory free.
+pub fn members_end_alone<B: Backend>(subject: &Subject<'_, B>) {
+    let mut stages = subject.open();
+    let memory = |stages: &[B::Stage]| stages.iter().map(Stage::memory).collect::<Vec<Bytes>>();
+    let idle = memory(&stages);
+    let undisturbed = finish(&mut stages, subject.start(&subject.inputs));
+    for member in 0..subject.inputs.len() {
+        let mut told = Vec::new();
+        let Ok(flow) = lap(&mut stages, subject.start(&subject.inputs), &mut told) else { return };
+        let before = memory(&stages);
+        let outputs = match subject.backend.end(flow, &[member]) {
+            Step::Again { flow, tokens } => {
+                assert_eq!(tokens, vec![None; subject.inputs.len()], "ending adds no tokens");
+                let now = memory(&stages);
+                assert!(now.iter().zip(&before).all(|(now, before)| now <= before), "ending takes no memory");
+                finish(&mut stages, flow)
+            }
+            Step::Done(outputs) => outputs,
+            Step::Next(_) => panic!("a batch between two laps is in no stage"),
+        };
+        for (index, (output, whole)) in outputs.iter().zip(&undisturbed).enumerate() {
+            match (output, whole) {
+                _ if index != member => assert_eq!(output, whole, "a batch-mate of one that was ended"),
+                (Output::Generated { tokens, finish }, Output::Generated { tokens: all, finish: natural }) => {
+                    assert_eq!(*tokens, told[member], "the tokens up to the end");
+                    let expected = if tokens == all { *natural } else { Finish::Stop };
+                    assert_eq!(*finish, expected, "why it ended");
+                }
+                _ => panic!("{output:?} does not go round"),
+            }
+        }
+        assert_eq!(memory(&stages), idle, "after a batch of which a member was ended, its memory is free");
+    }
+    let Ok(flow) = lap(&mut stages, subject.start(&subject.inputs), &mut Vec::new()) else { return };
+    let all: Vec<usize> = (0..subject.inputs.len()).collect();
+    match subject.backend.end(flow, &all) {
+        Step::Done(outputs) => assert_eq!(outputs.len(), all.len(), "one output each"),
+        _ => panic!("a batch of which all members were ended goes on"),
+    }
+    assert_eq!(memory(&stages), idle, "after all members of a batch were ended, its memory is free");
+}
+
+/// An encoder answers a text with padding, wherever it stands, as it answers the text without it.
+pub fn padding_changes_nothing<B: Backend>(subject: &Subject<'_, B>) {
+    let card = subject.backend.card(subject.model).expect("the model is known");
+    if card.task == Task::Generate {
+        return;
+    }
+    let mut stages = subject.open();
+    let word = |n: u32| (n * 7 + 3) % card.vocabulary;
+    let text: Vec<u32> = (0..5).map(word).collect();
+    let plain = finish(&mut stages, subject.start(&[Input::embed(text.clone())]));
+    // Each bit of `pattern` is one place: a token of the text, or padding.
+    for (pattern, padding) in [(0b0001_1111_u32, 0), (0b1111_1000, 1), (0b1011_0101, 2), (0b0101_1110, 3)] {
+        let mut words = text.iter();
+        let mask: Vec<bool> = (0..8).map(|place| pattern >> place & 1 == 1).collect();
+        let tokens: Vec<u32> =
+            mask.iter().map(|&there| if there { *words.next().expect("five bits") } else { word(padding) }).collect();
+        let passage = Passage { mask: Some(mask), ..Passage::new(tokens.clone()) };
+        let padded = finish(&mut stages, subject.start(&[Input::Embed(passage.clone())]));
+        subject.assert_same(&plain, &padded, "a text and the same with padding");
+        let together = finish(&mut stages, subject.start(&[Input::Embed(passage), Input::embed(tokens)]));
+        subject.assert_same(&plain, &together[..1], "a text, and the same with padding in a batch");
     }
 }

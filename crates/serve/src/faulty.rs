@@ -131,10 +131,15 @@ impl<B: Backend> Backend for Faulty<B> {
     }
 
     fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<Self::Flow, BackendError> {
-        let of = |input: &Input| self.harms.iter().find(|(token, _)| tokens(input).first() == Some(token));
+        let of = |input: &Input| self.harms.iter().find(|(token, _)| input.tokens().first() == Some(token));
         let harms = inputs.iter().filter_map(of).map(|&(_, harm)| harm).collect();
-        let (size, tokens) = (inputs.len(), inputs.iter().map(|input| tokens(input).len()).max().unwrap_or(0));
+        let (size, tokens) = (inputs.len(), inputs.iter().map(|input| input.tokens().len()).max().unwrap_or(0));
         Ok(FaultyFlow { inner: self.inner.start(model, inputs)?, harms, size, tokens })
+    }
+
+    fn end(&self, flow: Self::Flow, members: &[usize]) -> Step<Self::Flow> {
+        let FaultyFlow { inner, harms, size, tokens } = flow;
+        self.inner.end(inner, members).map(|inner| FaultyFlow { inner, harms, size, tokens })
     }
 
     fn card(&self, model: ModelId) -> Result<ModelCard, BackendError> {
@@ -143,13 +148,6 @@ impl<B: Backend> Backend for Faulty<B> {
 
     fn text(&self, model: ModelId) -> Result<Option<Arc<dyn Text>>, BackendError> {
         self.inner.text(model)
-    }
-}
-
-fn tokens(input: &Input) -> &[u32] {
-    match input {
-        Input::Embed { tokens } | Input::MaskedLogits { tokens, .. } => tokens,
-        Input::Generate(ask) => &ask.tokens,
     }
 }
 
@@ -213,12 +211,7 @@ impl<S: Stage> Stage for FaultyStage<S> {
             std::thread::sleep(slow_by);
         }
         let FaultyFlow { inner, harms, size, tokens } = flow;
-        let wrap = |inner| FaultyFlow { inner, harms, size, tokens };
-        Ok(match self.inner.run(inner)? {
-            Step::Next(inner) => Step::Next(wrap(inner)),
-            Step::Again { flow, tokens } => Step::Again { flow: wrap(flow), tokens },
-            Step::Done(outputs) => Step::Done(outputs),
-        })
+        Ok(self.inner.run(inner)?.map(|inner| FaultyFlow { inner, harms, size, tokens }))
     }
 
     fn memory(&self) -> Bytes {

@@ -151,11 +151,12 @@ fn measure_point(
     let card = backend.card(model)?;
     let tokens: Vec<u32> = (0..point.tokens.max(1)).map(|n| (n * 7 + 1) % card.vocabulary.max(1)).collect();
     let input = match card.task {
-        Task::Encode { .. } => Input::Embed { tokens },
+        Task::Encode { .. } => Input::embed(tokens),
         Task::Generate => Input::Generate(Generate {
             tokens,
             max_new_tokens: settings.output_tokens.max(1),
             stop_tokens: Vec::new(),
+            stop_texts: Vec::new(),
             sampling: Sampling::Greedy,
         }),
     };

@@ -6,7 +6,8 @@
 use crate::clock::Clock;
 use crate::engine::Deployment;
 use statmux_core::backend::{
-    Backend, BackendError, ChatMessage, Finish, Generate, Input, ModelCard, Output, Stage, StagePlan, Step, Task, Text,
+    Backend, BackendError, ChatMessage, Finish, Generate, Input, ModelCard, Output, Passage, Stage, StagePlan, Step,
+    Task, Text,
 };
 use statmux_core::{Bytes, Cluster, Group, GroupId, ModelId, ModelSpec, Placement, Span};
 use statmux_sched::{StageTimes, TimesError};
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub const HIDDEN: usize = 8;
 /// One word per byte.
 const VOCABULARY: u32 = 256;
+/// As BERT, it tells the texts of a pair apart.
+const TOKEN_TYPES: u32 = 2;
 const MAX_TOKENS: u32 = 1 << 16;
 
 /// Sleeps instead of computing.
@@ -71,9 +74,26 @@ impl SleepBackend {
 #[derive(Debug)]
 pub struct SleepFlow {
     model: ModelId,
-    inputs: Vec<Input>,
+    members: Vec<Member>,
     lap: u32,
+    /// As many laps share the time of the batch.
     laps: u32,
+}
+
+/// One input of a batch.
+#[derive(Debug)]
+struct Member {
+    input: Input,
+    /// After how many laps it was ended, if it was.
+    ended: Option<u32>,
+}
+
+impl Member {
+    /// How many laps it needs.
+    fn laps(&self) -> u32 {
+        let all = if let Input::Generate(ask) = &self.input { answer(ask).0.max(1) } else { 1 };
+        self.ended.map_or(all, |ended| ended.min(all))
+    }
 }
 
 /// A stage that sleeps.
@@ -127,8 +147,17 @@ impl Backend for SleepBackend {
     fn start(&self, model: ModelId, inputs: Vec<Input>) -> Result<SleepFlow, BackendError> {
         self.task(model)?;
         inputs.iter().try_for_each(check)?;
-        let laps = inputs.iter().map(|input| if let Input::Generate(ask) = input { answer(ask).0 } else { 1 });
-        Ok(SleepFlow { model, lap: 0, laps: laps.max().unwrap_or(1).max(1), inputs })
+        let members: Vec<_> = inputs.into_iter().map(|input| Member { input, ended: None }).collect();
+        let laps = members.iter().map(Member::laps).max().unwrap_or(1);
+        Ok(SleepFlow { model, members, lap: 0, laps })
+    }
+
+    fn end(&self, mut flow: SleepFlow, members: &[usize]) -> Step<SleepFlow> {
+        for &member in members {
+            flow.members[member].ended.get_or_insert(flow.lap);
+        }
+        let tokens = vec![None; flow.members.len()];
+        flow.next(tokens)
     }
 
     fn card(&self, model: ModelId) -> Result<ModelCard, BackendError> {
@@ -138,6 +167,8 @@ impl Backend for SleepBackend {
             vocabulary: VOCABULARY,
             max_tokens: MAX_TOKENS,
             hidden: HIDDEN as u32,
+            embedding: HIDDEN as u32,
+            token_types: TOKEN_TYPES,
         })
     }
 
@@ -151,7 +182,7 @@ impl Stage for SleepStage {
     type Flow = SleepFlow;
 
     fn run(&mut self, mut flow: SleepFlow) -> Result<Step<SleepFlow>, BackendError> {
-        let size = flow.inputs.len() as u32;
+        let size = flow.members.len() as u32;
         let spans = self.times.spans(self.group, flow.model, size).ok_or_else(|| BackendError::BadPlan {
             reason: format!("no profile of {} for batches of {size} on {}", flow.model, self.plan.group),
         })?;
@@ -163,11 +194,8 @@ impl Stage for SleepStage {
             return Ok(Step::Next(flow));
         }
         flow.lap += 1;
-        if flow.lap < flow.laps {
-            let tokens = flow.inputs.iter().map(|input| token(input, flow.lap - 1)).collect();
-            return Ok(Step::Again { flow, tokens });
-        }
-        Ok(Step::Done(flow.inputs.iter().map(output).collect()))
+        let tokens = flow.members.iter().map(|member| member.token(flow.lap - 1)).collect();
+        Ok(flow.next(tokens))
     }
 
     fn memory(&self) -> Bytes {
@@ -178,10 +206,21 @@ impl Stage for SleepStage {
 fn check(input: &Input) -> Result<(), BackendError> {
     let bad = |reason: String| Err(BackendError::BadInput { reason });
     let (tokens, positions, new) = match input {
-        Input::Embed { tokens } => (tokens, &[][..], 0),
-        Input::MaskedLogits { tokens, positions } => (tokens, &positions[..], 0),
+        Input::Embed(passage) => (&passage.tokens, &[][..], 0),
+        Input::MaskedLogits { passage, positions } => (&passage.tokens, &positions[..], 0),
         Input::Generate(ask) => (&ask.tokens, &[][..], ask.max_new_tokens),
     };
+    if let Input::Embed(passage) | Input::MaskedLogits { passage, .. } = input {
+        passage.check_marks(TOKEN_TYPES)?;
+        if let Some(position) =
+            positions.iter().find(|&&position| passage.mask.is_some() && !passage.has(position as usize))
+        {
+            return bad(format!("position {position} is padding"));
+        }
+    }
+    if positions.len() > MAX_TOKENS as usize {
+        return bad(format!("{} positions are more than the {MAX_TOKENS} tokens the model can take", positions.len()));
+    }
     if tokens.is_empty() {
         return bad("the input is empty: give at least one token".to_owned());
     }
@@ -208,33 +247,52 @@ fn answer(ask: &Generate) -> (u32, Finish) {
     }
 }
 
-fn token(input: &Input, index: u32) -> Option<u32> {
-    let Input::Generate(ask) = input else { return None };
-    (index < answer(ask).0).then(|| ask.tokens[index as usize % ask.tokens.len()])
+impl SleepFlow {
+    /// What becomes of the flow after a lap that added `tokens`.
+    fn next(self, tokens: Vec<Option<u32>>) -> Step<Self> {
+        if self.members.iter().any(|member| member.laps() > self.lap) {
+            return Step::Again { flow: self, tokens };
+        }
+        Step::Done(self.members.iter().map(Member::output).collect())
+    }
 }
 
-fn output(input: &Input) -> Output {
-    match input {
-        Input::Embed { tokens } => Output::Embedding(embedding(tokens)),
-        Input::MaskedLogits { tokens, positions } => {
-            let logits = |position: &u32| {
-                let token = tokens[*position as usize];
-                (0..VOCABULARY).map(|word| if word == token { 1.0 } else { 0.0 }).collect()
-            };
-            Output::MaskedLogits(positions.iter().map(logits).collect())
-        }
-        Input::Generate(ask) => {
-            let (length, finish) = answer(ask);
-            Output::Generated { tokens: (0..length).filter_map(|index| token(input, index)).collect(), finish }
+impl Member {
+    /// The token of a lap, counted from 0.
+    fn token(&self, lap: u32) -> Option<u32> {
+        let Input::Generate(ask) = &self.input else { return None };
+        let said = lap < answer(ask).0 && self.ended.is_none_or(|ended| lap < ended);
+        said.then(|| ask.tokens[lap as usize % ask.tokens.len()])
+    }
+
+    fn output(&self) -> Output {
+        match &self.input {
+            Input::Embed(passage) => Output::Embedding(embedding(passage)),
+            Input::MaskedLogits { passage, positions } => {
+                let logits = |position: &u32| {
+                    let token = passage.tokens[*position as usize];
+                    (0..VOCABULARY).map(|word| if word == token { 1.0 } else { 0.0 }).collect()
+                };
+                Output::MaskedLogits(positions.iter().map(logits).collect())
+            }
+            Input::Generate(ask) => {
+                let (length, finish) = answer(ask);
+                let (length, finish) = match self.ended {
+                    Some(ended) if ended < length => (ended, Finish::Stop),
+                    _ => (length, finish),
+                };
+                Output::Generated { tokens: (0..length).filter_map(|lap| self.token(lap)).collect(), finish }
+            }
         }
     }
 }
 
-/// A direction that depends on every token.
-fn embedding(tokens: &[u32]) -> Vec<f32> {
+/// A direction that depends on every token that is there, and on the kind of text it belongs to.
+fn embedding(passage: &Passage) -> Vec<f32> {
     let mut sums = [1.0_f32; HIDDEN];
-    for (index, &token) in tokens.iter().enumerate() {
-        sums[index % HIDDEN] += token as f32;
+    for (place, index) in passage.present().enumerate() {
+        let kind = passage.types.as_ref().map_or(0, |types| types[index]);
+        sums[place % HIDDEN] += (passage.tokens[index] + 300 * kind) as f32;
     }
     let length = sums.iter().map(|x| x * x).sum::<f32>().sqrt();
     sums.iter().map(|x| x / length).collect()

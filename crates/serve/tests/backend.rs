@@ -4,23 +4,25 @@ mod common;
 
 use common::{deployment, sleeper};
 use statmux_core::backend::{Generate, Input, Sampling};
-use statmux_core::{GroupId, ModelId, ParallelConfig, Slo, Span};
+use statmux_core::{GroupId, ModelId, ParallelConfig, Seed, Slo, Span};
 use statmux_serve::conformance::{Subject, all};
+use statmux_serve::faulty::{FaultRates, Faulty};
 use statmux_serve::measure::{Journal, MeasureSettings, Progress, measure};
 use std::ops::ControlFlow;
 
 #[test]
-fn the_sleep_backend_conforms() {
+fn the_sleep_backend_conforms_and_so_does_one_whose_faults_never_happen() {
     let deployment = deployment(1, 2, 2, Span::from_nanos(10_000), Slo::None);
     let backend = sleeper(&deployment, 2);
     let config = ParallelConfig::new(1, 2);
-    let embed = |token| Input::Embed { tokens: vec![token, 2] };
-    let masked = |position| Input::MaskedLogits { tokens: vec![1, 2, 3], positions: vec![position] };
+    let embed = |token| Input::embed(vec![token, 2]);
+    let masked = |position| Input::masked_logits(vec![1, 2, 3], vec![position]);
     let generate = |token, max_new_tokens| {
         Input::Generate(Generate {
             tokens: vec![token, 5],
             max_new_tokens,
             stop_tokens: vec![7],
+            stop_texts: Vec::new(),
             sampling: Sampling::Greedy,
         })
     };
@@ -31,9 +33,11 @@ fn the_sleep_backend_conforms() {
         (1, vec![generate(3, 5), generate(4, 2)]),
     ];
     for (model, inputs) in kinds {
-        let subject =
-            Subject { backend: &backend, model: ModelId(model), config, group: GroupId(0), inputs, tolerance: 0.0 };
-        all(&subject);
+        let group = GroupId(0);
+        let model = ModelId(model);
+        all(&Subject { backend: &backend, model, config, group, inputs: inputs.clone(), tolerance: 0.0 });
+        let faulty = Faulty::new(backend.clone(), FaultRates::default(), Seed(1));
+        all(&Subject { backend: &faulty, model, config, group, inputs, tolerance: 0.0 });
     }
 }
 

@@ -19,13 +19,7 @@ use std::time::Duration;
 
 fn embed(model: u32, engine: &Engine) -> Question {
     let arrived = engine.gateway().clock().now();
-    Question {
-        model: ModelId(model),
-        input: Input::Embed { tokens: vec![1, 2] },
-        arrived,
-        deadline: None,
-        streams: false,
-    }
+    Question { model: ModelId(model), input: Input::embed(vec![1, 2]), arrived, deadline: None, streams: false }
 }
 
 /// Asks `requests` questions, a few at a time from each of some clients, and counts the ways they ended.
@@ -223,6 +217,7 @@ fn a_stream_that_runs_again_elsewhere_repeats_nothing() {
             tokens: vec![10, 11, 12],
             max_new_tokens: 8,
             stop_tokens: Vec::new(),
+            stop_texts: Vec::new(),
             sampling: Sampling::Greedy,
         };
         let question = Question { input: Input::Generate(generate), streams: true, ..embed(0, &engine) };

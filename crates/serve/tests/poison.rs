@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 const POISON: u32 = 99;
 
 fn text(first: u32, length: usize) -> Input {
-    Input::Embed { tokens: (0..length as u32).map(|n| if n == 0 { first } else { n % 90 }).collect() }
+    Input::embed((0..length as u32).map(|n| if n == 0 { first } else { n % 90 }).collect())
 }
 
 fn generate(first: u32, length: usize) -> Input {
@@ -29,6 +29,7 @@ fn generate(first: u32, length: usize) -> Input {
         tokens: (0..length as u32).map(|n| if n == 0 { first } else { n % 90 }).collect(),
         max_new_tokens: 3,
         stop_tokens: Vec::new(),
+        stop_texts: Vec::new(),
         sampling: Sampling::Greedy,
     })
 }
@@ -129,8 +130,7 @@ fn poison_among_many_harms_itself_alone() {
         for ((model, input), answer) in asked.iter().zip(&answers) {
             let case =
                 format!("seed {seed}, {harm:?}, {groups} x {pp}, {settings:?}: {input:?} to m{model}: {answer:?}");
-            let (Input::Embed { tokens } | Input::Generate(Generate { tokens, .. })) = input else { unreachable!() };
-            if tokens[0] != POISON || harm == Harm::MemoryInCompany {
+            if input.tokens()[0] != POISON || harm == Harm::MemoryInCompany {
                 assert_eq!(answer.as_ref().ok(), Some(&expected(input)), "{case}");
             } else {
                 poisons += 1;

@@ -57,6 +57,7 @@ impl Config {
             heads: HeadCounts { queries: heads, keys: heads, dim: self.hidden_size.checked_div(heads).unwrap_or(0) },
             vocabulary: self.vocab_size,
             max_tokens: self.max_position_embeddings,
+            token_types: self.type_vocab_size,
             experts: None,
         }
     }
@@ -208,8 +209,8 @@ impl Norm {
 pub(super) struct Embeddings {
     words: WordTable,
     positions: Tensor,
-    /// The vector of the first text of a pair: pairs are not supported.
-    first_type: Tensor,
+    /// The vectors of the first and the second text of a pair.
+    types: Tensor,
     norm: Norm,
 }
 
@@ -217,11 +218,11 @@ impl Embeddings {
     pub(super) fn load(config: &Config, loader: &Loader<'_>, shard: Shard, prefix: &str) -> Result<Self, BackendError> {
         let name = |what: &str| format!("{prefix}embeddings.{what}");
         let (hidden, positions) = (config.hidden_size, config.max_position_embeddings);
-        let types = loader.table(&name("token_type_embeddings.weight"), config.type_vocab_size, hidden, 0..1)?;
+        let types = config.type_vocab_size;
         Ok(Self {
             words: WordTable::load(loader, shard, &name("word_embeddings.weight"), config.vocab_size, hidden)?,
             positions: loader.table(&name("position_embeddings.weight"), positions, hidden, 0..positions)?,
-            first_type: types.squeeze(0).map_err(crate::device::lost)?,
+            types: loader.table(&name("token_type_embeddings.weight"), types, hidden, 0..types)?,
             norm: Norm::load(config, loader, &name("LayerNorm"))?,
         })
     }
@@ -229,7 +230,8 @@ impl Embeddings {
     pub(super) fn forward(&self, lap: &Lap, member: &Member<'_>) -> Result<Tensor, ShardError> {
         let words = self.words.embed(&lap.tokens, member)?;
         let positions = lookup(&self.positions, &(0..self.positions.dim(0)?), &lap.positions)?;
-        self.norm.forward(&sum_parts(&[words], Some(&self.first_type), Some(&positions))?)
+        let types = lookup(&self.types, &(0..self.types.dim(0)?), &lap.types)?;
+        self.norm.forward(&sum_parts(&[words, types], None, Some(&positions))?)
     }
 }
 

@@ -54,6 +54,7 @@ impl Config {
             heads: HeadCounts { queries: heads, keys: heads, dim: self.n_embd.checked_div(heads).unwrap_or(0) },
             vocabulary: self.vocab_size,
             max_tokens: self.n_positions,
+            token_types: 0,
             experts: None,
         }
     }

@@ -91,6 +91,7 @@ impl Config {
             heads: HeadCounts { queries, keys: self.num_key_value_heads.unwrap_or(queries), dim },
             vocabulary: self.vocab_size,
             max_tokens: self.max_position_embeddings,
+            token_types: 0,
             experts: None,
         }
     }

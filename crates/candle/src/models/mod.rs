@@ -74,6 +74,8 @@ pub(crate) struct Sizes {
     pub(crate) heads: HeadCounts,
     pub(crate) vocabulary: usize,
     pub(crate) max_tokens: usize,
+    /// Kinds of text that it tells apart by its token types.
+    pub(crate) token_types: usize,
     /// Experts in each layer that has any.
     pub(crate) experts: Option<usize>,
 }

@@ -102,10 +102,10 @@ pub(crate) fn assert_same_answers_on(kind: impl Fn(usize) -> DeviceKind) {
 /// Texts to encode, of several lengths.
 pub(crate) fn encoder_inputs() -> Vec<Input> {
     vec![
-        Input::Embed { tokens: tokens(17, 1) },
-        Input::MaskedLogits { tokens: tokens(9, 2), positions: vec![0, 8, 3] },
-        Input::Embed { tokens: tokens(1, 3) },
-        Input::Embed { tokens: tokens(64, 4) },
+        Input::embed(tokens(17, 1)),
+        Input::masked_logits(tokens(9, 2), vec![0, 8, 3]),
+        Input::embed(tokens(1, 3)),
+        Input::embed(tokens(64, 4)),
     ]
 }
 
@@ -116,7 +116,13 @@ pub(crate) fn tokens(count: u32, salt: u32) -> Vec<u32> {
 
 /// A continuation without stop tokens of its own.
 pub(crate) fn generate(prompt: Vec<u32>, max_new_tokens: u32, sampling: Sampling) -> Input {
-    Input::Generate(Generate { tokens: prompt, max_new_tokens, stop_tokens: Vec::new(), sampling })
+    Input::Generate(Generate {
+        tokens: prompt,
+        max_new_tokens,
+        stop_tokens: Vec::new(),
+        stop_texts: Vec::new(),
+        sampling,
+    })
 }
 
 /// The tokens of a continuation.

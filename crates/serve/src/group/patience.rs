@@ -43,13 +43,10 @@ impl Load {
     /// The load of the first lap of a batch of `inputs`.
     pub(crate) fn of(inputs: &[Input]) -> Self {
         let longest = |count: fn(&Input) -> usize| inputs.iter().map(count).max().unwrap_or(0) as u64;
-        let tokens = longest(|input| match input {
-            Input::Embed { tokens } | Input::MaskedLogits { tokens, .. } => tokens.len(),
-            Input::Generate(ask) => ask.tokens.len(),
-        });
+        let tokens = longest(|input| input.tokens().len());
         let positions = longest(|input| match input {
             Input::MaskedLogits { positions, .. } => positions.len(),
-            Input::Embed { .. } | Input::Generate(_) => 0,
+            Input::Embed(_) | Input::Generate(_) => 0,
         });
         Self { tokens, positions }
     }
@@ -99,7 +96,9 @@ mod tests {
 
     fn yardstick(hidden: u32, profiled: Option<u32>) -> Yardstick {
         let task = Task::Encode { masked_logits: true };
-        let card = ModelCard { architecture: "any".to_owned(), task, vocabulary: 30_000, max_tokens: 4096, hidden };
+        let architecture = "any".to_owned();
+        let (vocabulary, max_tokens, embedding, token_types) = (30_000, 4096, hidden, 2);
+        let card = ModelCard { architecture, task, vocabulary, max_tokens, hidden, embedding, token_types };
         Yardstick::new(&card, profiled)
     }
 
@@ -144,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_as_long_as_its_longest_member() {
-        let embed = |length: usize| Input::Embed { tokens: vec![1; length] };
-        let guess = Input::MaskedLogits { tokens: vec![1; 3], positions: vec![0, 1] };
+        let embed = |length: usize| Input::embed(vec![1; length]);
+        let guess = Input::masked_logits(vec![1; 3], vec![0, 1]);
         assert_eq!(Load::of(&[embed(5), embed(9), guess]), Load { tokens: 9, positions: 2 });
         assert_eq!(Load::of(&[embed(5)]).next_lap().next_lap(), Load { tokens: 7, positions: 0 });
         assert_eq!(Load::of(&[]), Load { tokens: 0, positions: 0 });

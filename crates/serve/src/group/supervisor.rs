@@ -232,11 +232,12 @@ impl<B: Backend + 'static> Supervisor<B> {
         let &model = self.placement[id.index()].models.first()?;
         let tokens = vec![0];
         let input = match self.backend.card(model).ok()?.task {
-            Task::Encode { .. } => Input::Embed { tokens },
+            Task::Encode { .. } => Input::embed(tokens),
             Task::Generate => Input::Generate(Generate {
                 tokens,
                 max_new_tokens: 1,
                 stop_tokens: Vec::new(),
+                stop_texts: Vec::new(),
                 sampling: Sampling::Greedy,
             }),
         };

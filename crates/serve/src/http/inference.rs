@@ -376,9 +376,9 @@ fn payloads(model: &ServedModel, tensors: &[Tensor], options: &GenerationOptions
         }
         (Some(positions), _) => {
             let pairs = lists.into_iter().zip(positions);
-            Ok(pairs.map(|(tokens, positions)| Input::MaskedLogits { tokens, positions }).collect())
+            Ok(pairs.map(|(tokens, positions)| Input::masked_logits(tokens, positions)).collect())
         }
-        (None, _) => Ok(lists.into_iter().map(|tokens| Input::Embed { tokens }).collect()),
+        (None, _) => Ok(lists.into_iter().map(Input::embed).collect()),
     }
 }
 
@@ -434,7 +434,7 @@ fn indices(row: &[i64]) -> Option<Vec<u32>> {
 fn results(model: &ServedModel, answers: Vec<Answer>, stops: &[String]) -> Result<Vec<Tensor>, ApiError> {
     let rows = answers.len() as u64;
     let (mut floats, mut continuations) = (Vec::new(), Vec::new());
-    let (mut name, mut shape) = ("embedding", vec![rows, u64::from(model.card.hidden)]);
+    let (mut name, mut shape) = ("embedding", vec![rows, u64::from(model.card.embedding)]);
     for answer in answers {
         match answer.output {
             Output::Embedding(vector) => {
@@ -496,7 +496,7 @@ pub(super) fn metadata(model: &ServedModel) -> ModelMetadata<'_> {
     }
     match model.card.task {
         Task::Encode { masked_logits } => {
-            outputs.push(tensor("embedding", "FP32", &[-1, i64::from(model.card.hidden)]));
+            outputs.push(tensor("embedding", "FP32", &[-1, i64::from(model.card.embedding)]));
             if masked_logits {
                 inputs.push(tensor("positions", "INT64", &[-1, -1]));
                 outputs.push(tensor("logits", "FP32", &[-1, -1, i64::from(model.card.vocabulary)]));

@@ -175,6 +175,10 @@ mod tests {
             Ok(0)
         }
 
+        fn end(&self, _: u32, _: &[usize]) -> Step<u32> {
+            unreachable!("pipelines run batches to their end")
+        }
+
         fn card(&self, _: ModelId) -> Result<ModelCard, BackendError> {
             unreachable!("pipelines ask for no card")
         }

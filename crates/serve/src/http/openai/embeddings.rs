@@ -91,8 +91,8 @@ pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> 
             return Err(ApiError::invalid("encoding_format", message));
         }
     };
-    if asked.dimensions.is_some_and(|dimensions| dimensions != model.card.hidden) {
-        let message = format!("{} gives vectors of length {}", model.name, model.card.hidden);
+    if asked.dimensions.is_some_and(|dimensions| dimensions != model.card.embedding) {
+        let message = format!("{} gives vectors of length {}", model.name, model.card.embedding);
         return Err(ApiError::invalid("dimensions", message));
     }
     let deadline = received.deadline(asked.deadline_ms)?;
@@ -101,7 +101,7 @@ pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> 
         return Err(ApiError::invalid("input", "`input` is an empty list: give at least one text"));
     }
     let tokens = lists.iter().map(Vec::len).sum();
-    let inputs = lists.into_iter().map(|tokens| Input::Embed { tokens }).collect();
+    let inputs = lists.into_iter().map(Input::embed).collect();
     let answers = ask_all(&front, model, inputs, received.arrived, deadline).await?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
     let vectors = answers.into_iter().enumerate().map(|(index, answer)| match answer.output {

@@ -145,7 +145,8 @@ impl GenerationOptions {
             for _ in 0..answers {
                 let sampling = self.sampling(inputs.len() as u64)?;
                 let tokens = tokens.clone();
-                inputs.push(Input::Generate(Generate { tokens, max_new_tokens, stop_tokens: Vec::new(), sampling }));
+                let (stop_tokens, stop_texts) = (Vec::new(), self.stops());
+                inputs.push(Input::Generate(Generate { tokens, max_new_tokens, stop_tokens, stop_texts, sampling }));
             }
         }
         Ok(inputs)
