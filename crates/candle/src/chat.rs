@@ -273,7 +273,7 @@ mod tests {
             ChatMessage { role: "tool".into(), content: Some("2".into()), more: more(r#"{"tool_call_id": "1"}"#) },
         ];
         let rendered = template(text).expect("it parses").render(&turns).expect("it renders");
-        assert_eq!(rendered, "1+1? assistant says nothing<sum {\"a\":1}>[1: 2]");
+        assert_eq!(rendered, "1+1? assistant says nothing<sum {\"a\": 1}>[1: 2]");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod board;
 pub mod clock;
 pub mod compare;
 pub mod conformance;
+mod detokenise;
 pub mod driver;
 pub mod engine;
 pub mod event_log;

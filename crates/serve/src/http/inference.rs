@@ -5,6 +5,7 @@
 //! `max_tokens`, `temperature`, `top_p`, `seed` and `stop` say how. `deadline_ms` (or `timeout`, in microseconds) is
 //! the latency asked for. Tensors that a model does not take are refused by name.
 
+use crate::detokenise::TextStream;
 use crate::gateway::ServedModel;
 use crate::http::Front;
 use crate::http::ask::{Received, ask_all, encode, model as find, receive, respond};
@@ -13,14 +14,13 @@ use crate::http::fields::{Field, Fields, Neutral, list_schema, neutral, required
 use crate::http::json::{FromJson, Json};
 use crate::http::openai::json;
 use crate::http::openai::options::{DEFAULT_MAX_TOKENS, Generates, GenerationOptions};
-use crate::http::openai::text::TextStream;
 use crate::http::tensor::{Elements, Tensor, TensorBody, TensorHeader};
 use crate::request::{Answer, Course};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use statmux_core::backend::{Input, Output, Task};
+use statmux_core::backend::{BackendError, Input, Output, Task};
 use std::sync::Arc;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -454,8 +454,8 @@ fn results(model: &ServedModel, answers: Vec<Answer>, stops: &[String]) -> Resul
     let texts = match &model.text {
         None => None,
         Some(_) => {
-            let texts =
-                continuations.iter_mut().map(|tokens| stopped(model, tokens, stops)).collect::<Result<_, _>>()?;
+            let texts = continuations.iter_mut().map(|tokens| stopped(model, tokens, stops)).collect::<Result<_, _>>();
+            let texts = texts.map_err(|error| ApiError::backend(&error))?;
             Some(Tensor { name: "text".to_owned(), shape: vec![rows], elements: Elements::Texts(texts) })
         }
     };
@@ -473,7 +473,7 @@ fn results(model: &ServedModel, answers: Vec<Answer>, stops: &[String]) -> Resul
 }
 
 /// The text of `tokens` up to the first of `stops`, and the tokens that it takes.
-fn stopped(model: &ServedModel, tokens: &mut Vec<u32>, stops: &[String]) -> Result<String, ApiError> {
+fn stopped(model: &ServedModel, tokens: &mut Vec<u32>, stops: &[String]) -> Result<String, BackendError> {
     let mut stream = TextStream::new(model.text.clone(), stops.to_vec());
     let mut text = String::new();
     for index in 0..tokens.len() {

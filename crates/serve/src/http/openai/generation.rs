@@ -2,13 +2,13 @@
 
 use super::Usage;
 use super::options::GenerationOptions;
-use super::text::TextStream;
+use crate::detokenise::TextStream;
 use crate::gateway::{Event, Pending, ServedModel};
 use crate::http::Front;
 use crate::http::ask::submit_all;
 use crate::http::error::ApiError;
 use crate::request::Course;
-use statmux_core::backend::{Finish, Output};
+use statmux_core::backend::{BackendError, Finish, Output};
 use statmux_core::{Span, Time};
 
 /// All answers of a request on their way, prompt by prompt.
@@ -73,7 +73,7 @@ impl Generation {
             match self.pending.next().await {
                 Event::Token(token) => {
                     self.new_tokens += 1;
-                    let text = self.text.push(&[token])?;
+                    let text = self.text.push(&[token]).map_err(|error| ApiError::backend(&error))?;
                     if !text.is_empty() {
                         return Ok(Piece::Text(text));
                     }
@@ -83,14 +83,21 @@ impl Generation {
                     let Output::Generated { tokens, finish } = answer.output else {
                         return Err(ApiError::malformed("the model answered something else than a text"));
                     };
-                    let mut text = self.text.push(tokens.get(self.new_tokens..).unwrap_or_default())?;
-                    text.push_str(&self.text.finish()?);
+                    let text = self.rest(tokens.get(self.new_tokens..).unwrap_or_default());
+                    let text = text.map_err(|error| ApiError::backend(&error))?;
                     let stopped = finish == Finish::Stop || self.text.is_stopped();
                     let finish_reason = if stopped { "stop" } else { "length" };
                     return Ok(Piece::End { text, finish_reason, new_tokens: tokens.len(), course: answer.course });
                 }
             }
         }
+    }
+
+    /// The text from the last tokens on.
+    fn rest(&mut self, tokens: &[u32]) -> Result<String, BackendError> {
+        let mut text = self.text.push(tokens)?;
+        text.push_str(&self.text.finish()?);
+        Ok(text)
     }
 
     /// The whole answer at once.

@@ -8,7 +8,6 @@ mod messages;
 pub(crate) mod models;
 pub(crate) mod options;
 mod sse;
-pub(crate) mod text;
 
 use serde::Serialize;
 
