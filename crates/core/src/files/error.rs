@@ -84,7 +84,7 @@ impl FileError {
                 let kind = if message.starts_with("unknown field") { "key" } else { "value" };
                 (format!("unknown {kind} `{name}`"), suggestion(name, known))
             }
-            _ => (message.trim().replace('\n', ", "), None),
+            _ => (plain(&message.trim().replace('\n', ", ")), None),
         };
         Self { place, help, ..Self::whole(path, what) }
     }
@@ -101,6 +101,55 @@ pub fn by_nearness<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
         known.iter().map(|&candidate| (likeness(name, candidate), candidate)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// What a parser says, in words that know nothing of how files are parsed.
+fn plain(message: &str) -> String {
+    let quoted = |prefix: &str| message.strip_prefix(prefix)?.split('`').next();
+    if let Some(name) = quoted("missing field `") {
+        return format!("lacks `{name}`");
+    }
+    if let Some(name) = quoted("duplicate field `") {
+        return format!("gives `{name}` twice");
+    }
+    if message.starts_with("data did not match any variant") {
+        return "holds something of a kind that is not understood here".to_owned();
+    }
+    let mismatch = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    match mismatch.and_then(|mismatch| mismatch.rsplit_once(", expected ")) {
+        Some((found, wanted)) => {
+            format!("holds {} where {} is expected", found_in_words(found), wanted_in_words(wanted))
+        }
+        None => message.to_owned(),
+    }
+}
+
+fn found_in_words(found: &str) -> String {
+    match found.split_once(' ').unwrap_or((found, "")) {
+        ("string", text) => format!("the text {text}"),
+        ("integer", number) => format!("the number {}", number.trim_matches('`')),
+        ("floating", number) => format!("the number {}", number.trim_start_matches("point ").trim_matches('`')),
+        ("boolean", flag) => flag.trim_matches('`').to_owned(),
+        ("sequence", _) => "a list".to_owned(),
+        ("map", _) => "a table".to_owned(),
+        ("unit", _) => "null".to_owned(),
+        _ => found.to_owned(),
+    }
+}
+
+fn wanted_in_words(wanted: &str) -> &str {
+    match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative,",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" | "a borrowed string" => "a text",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        _ if wanted.starts_with("struct ") || wanted.starts_with("internally tagged enum") => "a table",
+        _ if wanted.contains("enum ") => "a name",
+        _ => wanted,
+    }
 }
 
 /// The name in `known` that is nearest to `name`, if any is near enough to be meant.
@@ -177,6 +226,23 @@ mod tests {
             error.to_string(),
             "s.toml:3: unknown key `devces`\n  help: did you mean `devices`? Known: `devices`"
         );
+    }
+
+    #[test]
+    fn nothing_is_said_in_a_parsers_words() {
+        let path = Path::new("s.json");
+        let check = |text: &str, expected: &str| {
+            let error = super::super::parse_json::<Example>(path, text).expect_err("wrong");
+            assert_eq!(error.to_string(), format!("s.json:1: {expected}"));
+        };
+        check("{}", "lacks `devices`");
+        check("{\"devices\": 1, \"devices\": 2}", "gives `devices` twice");
+        check("5", "holds the number 5 where a table is expected");
+        check("{\"devices\": \"3\"}", "holds the text \"3\" where a whole number, not negative, is expected");
+        check("{\"devices\": -3}", "holds the number -3 where a whole number, not negative, is expected");
+        check("{\"devices\": 1.5}", "holds the number 1.5 where a whole number, not negative, is expected");
+        check("{\"devices\": [true]}", "holds a list where a whole number, not negative, is expected");
+        check("{\"devices\": null}", "holds null where a whole number, not negative, is expected");
     }
 
     #[test]
