@@ -4,15 +4,18 @@ use crate::engine::{Deployment, Engine, EngineSettings, StartError};
 use crate::gateway::Gateway;
 use crate::http::HttpSettings;
 use crate::http::access::Serves;
-use crate::http::listen::{Certificates, Door, TlsError, room_for, serve, tls};
+#[cfg(unix)]
+use crate::http::entrance::UnixEntrance;
+use crate::http::entrance::bind;
+use crate::http::listen::{Certificates, Door, Listener, TlsError, room_for, serve, tls};
 use crate::renewal::{Hangups, Renew};
 use crate::site::{Ground, Site, Starter};
 use statmux_core::backend::Backend;
 use statmux_sched::EventLog;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,6 +25,8 @@ use tokio::task::JoinHandle;
 pub struct ServerSettings {
     /// Where to listen; port 0 for any that is free.
     pub address: SocketAddr,
+    /// A socket in the file system to listen at, instead of `address`; it is removed at the end.
+    pub socket: Option<PathBuf>,
     /// Where the admin paths are served; none: at `address`, beside all others.
     pub admin_address: Option<SocketAddr>,
     /// Scheduler, groups and limits.
@@ -50,6 +55,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            socket: None,
             admin_address: None,
             engine: EngineSettings::default(),
             http: HttpSettings::default(),
@@ -75,6 +81,15 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The socket in the file system cannot be listened at.
+    #[error("cannot listen on {}", .path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
         /// Why.
         #[source]
         cause: io::Error,
@@ -105,7 +120,7 @@ impl Server {
         deployment: Deployment,
         settings: ServerSettings,
     ) -> Result<Self, ServeError> {
-        let ServerSettings { address, admin_address, engine, mut http, tls: pair, renewal, workers } = settings;
+        let ServerSettings { address, socket, admin_address, engine, mut http, tls: pair, renewal, workers } = settings;
         http.connections = room_for(http.connections);
         let certificates = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?.map(Certificates::new);
         let mut runtime = Builder::new_multi_thread();
@@ -117,9 +132,12 @@ impl Server {
             let failed = |cause| ServeError::Listen { address, cause };
             let listener = runtime.block_on(async { bind(address) }).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
-            Ok::<_, ServeError>((listener, address))
+            Ok::<_, ServeError>((Listener::Tcp(listener), address))
         };
-        let (listener, address) = listen(address)?;
+        let (listener, address) = match socket {
+            Some(path) => (runtime.block_on(async { at_socket(path) })?, address),
+            None => listen(address)?,
+        };
         let admin = admin_address.map(listen).transpose()?;
         let serves = if admin.is_some() { Serves::AllButAdmin } else { Serves::Everything };
         let mut doors = vec![Door { listener, serves }];
@@ -151,7 +169,7 @@ impl Server {
         Ok(Self { address, admin_address, site, runtime, stop, front })
     }
 
-    /// Where it listens.
+    /// Where it listens, unless at a socket in the file system.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -200,10 +218,11 @@ async fn signalled() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// A socket with room for a burst of connections that are not accepted yet.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(4096)
+/// A listener at a socket in the file system.
+fn at_socket(path: PathBuf) -> Result<Listener, ServeError> {
+    #[cfg(unix)]
+    let bound = UnixEntrance::bind(&path).map(Listener::Unix);
+    #[cfg(not(unix))]
+    let bound = Err(io::Error::from(io::ErrorKind::Unsupported));
+    bound.map_err(|cause| ServeError::Socket { path, cause })
 }

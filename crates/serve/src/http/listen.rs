@@ -1,6 +1,9 @@
 //! Connections: accepted, limited, encrypted, and closed when the server stops.
 
 use crate::http::access::{Serves, Visitor};
+use crate::http::entrance::Entrance;
+#[cfg(unix)]
+use crate::http::entrance::UnixEntrance;
 use crate::site::Site;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -12,7 +15,7 @@ use std::io;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -102,8 +105,15 @@ impl Certificates {
 
 /// A listener and what it answers.
 pub(crate) struct Door {
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Listener,
     pub(crate) serves: Serves,
+}
+
+/// A listener of one of the kinds that there are.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixEntrance),
 }
 
 /// Connections that the listener of the admin paths takes beside the others', so that a server that is full can be
@@ -121,7 +131,13 @@ pub(crate) async fn serve(
     let (closing, closed) = watch::channel(false);
     let mut accepting = JoinSet::new();
     for door in doors {
-        accepting.spawn(accept(door, Arc::clone(&site), tls.clone(), closed.clone()));
+        let Door { listener, serves } = door;
+        let (site, tls, closed) = (Arc::clone(&site), tls.clone(), closed.clone());
+        match listener {
+            Listener::Tcp(listener) => accepting.spawn(accept(listener, serves, site, tls, closed)),
+            #[cfg(unix)]
+            Listener::Unix(listener) => accepting.spawn(accept(listener, serves, site, tls, closed)),
+        };
     }
     stop.await;
     let front = site.front();
@@ -146,11 +162,16 @@ async fn told(closed: &mut watch::Receiver<bool>) {
     let _ = closed.wait_for(|&closed| closed).await;
 }
 
-async fn accept(door: Door, site: Arc<Site>, tls: Option<Certificates>, closed: watch::Receiver<bool>) {
-    let Door { listener, serves } = door;
+async fn accept<E: Entrance>(
+    listener: E,
+    serves: Serves,
+    site: Arc<Site>,
+    tls: Option<Certificates>,
+    closed: watch::Receiver<bool>,
+) {
     let room = if serves == Serves::AdminOnly { ADMIN_CONNECTIONS } else { site.front().settings.connections };
     let room = Arc::new(Semaphore::new(room));
-    let local = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let local = listener.is_local();
     let open = site.front().gateway.statistics().connections.clone();
     let mut over = closed.clone();
     loop {
@@ -159,7 +180,7 @@ async fn accept(door: Door, site: Arc<Site>, tls: Option<Certificates>, closed: 
             () = told(&mut over) => return,
         };
         let (mut socket, visitor) = match accepted {
-            Ok((socket, peer)) => (socket, Visitor { peer: Some(peer), local, serves }),
+            Ok((socket, peer)) => (socket, Visitor { peer, local, serves }),
             Err(error) => {
                 if !concerns_one_client(&error) {
                     // Out of files or memory: others must end first.
@@ -171,8 +192,8 @@ async fn accept(door: Door, site: Arc<Site>, tls: Option<Certificates>, closed: 
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             site.gateway().statistics().http.turned_away.inc();
-            // Whether the client reads it is its own affair.
-            let _ = socket.try_write(TURNED_AWAY);
+            // A new connection has room for it; whether the client reads it is its own affair.
+            let _ = timeout(FAREWELL, socket.write_all(TURNED_AWAY)).await;
             let _ = socket.shutdown().await;
             continue;
         };
@@ -191,15 +212,13 @@ fn concerns_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn welcome(
-    socket: TcpStream,
+async fn welcome<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    socket: S,
     visitor: Visitor,
     site: Arc<Site>,
     tls: Option<Certificates>,
     closed: watch::Receiver<bool>,
 ) {
-    // Answers are small and wanted at once; a refusal costs latency only.
-    let _ = socket.set_nodelay(true);
     match tls {
         None => converse(socket, visitor, site, closed).await,
         Some(tls) => match timeout(site.front().settings.head_timeout, tls.current().accept(socket)).await {

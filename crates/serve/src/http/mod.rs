@@ -11,6 +11,7 @@ mod ask;
 pub(crate) mod audit;
 mod body;
 pub mod cors;
+pub(crate) mod entrance;
 mod error;
 mod fields;
 mod inference;

@@ -37,9 +37,10 @@ pub(crate) struct ServeArgs {
     /// What runs the models
     #[arg(long, value_enum, default_value_t = BackendKind::Candle)]
     backend: BackendKind,
-    /// Where to listen; port 0 takes any that is free
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// Where to listen: `ADDRESS:PORT`, of which port 0 takes any that is free, or `unix:PATH`, a socket that is
+    /// removed at the end
+    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:8080", value_parser = place)]
+    listen: Place,
     /// Writes every event and action of the scheduler to this file, for `statmux replay-log`
     #[arg(long, value_name = "FILE")]
     event_log: Option<PathBuf>,
@@ -55,12 +56,30 @@ pub(crate) struct ServeArgs {
     access: access::AccessArgs,
 }
 
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Address(SocketAddr),
+    Socket(PathBuf),
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("a path follows `unix:`, such as unix:/run/statmux.sock".to_owned()),
+        Some(path) => Ok(Place::Socket(PathBuf::from(path))),
+        None => text.parse().map(Place::Address).map_err(|_| {
+            "neither an address with a port, such as 127.0.0.1:8080, nor a socket, such as unix:/run/statmux.sock"
+                .to_owned()
+        }),
+    }
+}
+
 /// What `--format json` prints, on one line.
 #[derive(Serialize)]
 struct Listening {
     version: u32,
     url: String,
-    address: SocketAddr,
+    address: String,
     /// Where the admin paths are, if they have a listener of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     admin_url: Option<String>,
@@ -93,8 +112,13 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     let log = args.event_log.as_ref().map(|path| LogWriter::create(path, &header())).transpose()?;
     let record = log.as_ref().map_or(Record::Nothing, |log| Record::Sent(log.lines()));
     let tls_used = tls.is_some();
+    let (address, socket) = match &args.listen {
+        Place::Address(address) => (Some(*address), None),
+        Place::Socket(path) => (None, Some(path.clone())),
+    };
     let settings = ServerSettings {
-        address: args.listen,
+        address: address.unwrap_or(ServerSettings::default().address),
+        socket: socket.clone(),
         admin_address: args.access.admin_listen,
         engine: EngineSettings { concurrency: args.limits.concurrency, record, ..engine_settings(&scenario) },
         http,
@@ -103,9 +127,12 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
         workers: args.limits.workers.unwrap_or(ServerSettings::default().workers),
     };
     let server = start(args.backend, &scenario, placement, settings).context("cannot serve")?;
-    let address = server.address();
+    let address = match &socket {
+        Some(path) => format!("unix:{}", path.display()),
+        None => server.address().to_string(),
+    };
     let scheme = if tls_used { "https" } else { "http" };
-    let url = format!("{scheme}://{address}");
+    let url = if socket.is_some() { address.clone() } else { format!("{scheme}://{address}") };
     let text = format!("listening on {url}");
     let listening = Listening {
         version: statmux_core::files::VERSION,
@@ -144,4 +171,19 @@ fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyho
         scenario.simulation = scheduling.apply(&scenario.simulation);
     }
     Ok(fixed(&planned.plan.windows, &scenario.path, "planner.policy")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_addresses_or_sockets() {
+        assert_eq!(place("[::1]:80"), Ok(Place::Address(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80)))));
+        assert_eq!(place("unix:/run/s.sock"), Ok(Place::Socket("/run/s.sock".into())));
+        assert_eq!(place("unix:s.sock"), Ok(Place::Socket("s.sock".into())));
+        for wrong in ["unix:", "", "localhost", "/run/s.sock", "127.0.0.1"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+    }
 }
