@@ -1,15 +1,16 @@
 //! `statmux size`: how few devices keep the promises, or how much the devices there are can hold.
 
 use crate::args::{Common, ScenarioArg};
+use crate::commands::tables::fates;
 use crate::interrupt;
 use crate::output::{End, print_beside};
-use crate::planning::{BOUND_OF, bounded};
+use crate::planning::{BOUND_OF, Planned, bounded, score_plan};
 use crate::progress::Bar;
-use crate::scenario::Override;
+use crate::scenario::{Override, Scenario};
 use crate::sizing::{Amount, Answer, Axis, Ground, Like, Question, Search, Tried};
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::{PlacementFile, check_output, write_atomically};
+use statmux_core::files::{PlacementFile, UnservedModel, WorstModel, check_output, write_atomically};
 use statmux_core::{Share, Span};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
@@ -78,8 +79,10 @@ struct SizeResult {
     /// The best answer of all policies; absent if there is none.
     answer: Option<Best>,
     policies: Vec<Sized>,
-    /// Where the bound reaches the target: no placement and no scheduler can do with less.
+    /// Where the bound reaches the target: no plan that stays loaded can do with less, under any scheduler.
     bound: Option<Amount>,
+    /// Which plans the bound is of.
+    bound_of: &'static str,
     trained_on: &'static str,
     provenance: Vec<String>,
 }
@@ -116,6 +119,18 @@ struct Sized {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     interrupted: bool,
     tried: Vec<Tried>,
+    /// What the plan for the value does on the scenario's own requests: its worst model, and whom it does not serve.
+    #[serde(flatten)]
+    fate: Option<Fate>,
+}
+
+/// What an attainment over all requests hides.
+#[derive(Serialize)]
+struct Fate {
+    worst_model: Option<WorstModel>,
+    unserved: Vec<UnservedModel>,
+    #[serde(skip)]
+    text: String,
 }
 
 pub(crate) fn run(args: &SizeArgs, common: Common) -> anyhow::Result<End> {
@@ -184,8 +199,9 @@ pub(crate) fn run(args: &SizeArgs, common: Common) -> anyhow::Result<End> {
         seed: base.seed.0,
         draws: Draws { number: args.draws, of, block_s },
         answer,
-        policies: answers.into_iter().map(Sized::from).collect(),
+        policies: answers.into_iter().map(Sized::new).collect::<anyhow::Result<_>>()?,
         bound: floor.map(|ease| ground.value(ease)),
+        bound_of: BOUND_OF.words(),
         trained_on: base.trained_on.name(),
         provenance: base.provenance.clone(),
     };
@@ -233,10 +249,15 @@ fn risk(answer: &Answer) -> Option<f64> {
     Some(high)
 }
 
-impl From<Answer> for Sized {
-    fn from(answer: Answer) -> Self {
-        let Answer { policy, value, on_this_traffic, reason, interrupted, tried, .. } = answer;
-        Self { policy, value, on_this_traffic, reason, interrupted, tried }
+impl Sized {
+    fn new(answer: Answer) -> anyhow::Result<Self> {
+        let Answer { policy, value, on_this_traffic, reason, interrupted, tried, plan } = answer;
+        let fate = |(scenario, planned): (Scenario, Planned)| -> anyhow::Result<Fate> {
+            let (_, results) = score_plan(&scenario, &planned.plan, &scenario.test)?;
+            Ok(Fate { text: fates(&results), worst_model: results.worst_model, unserved: results.unserved })
+        };
+        let fate = plan.map(fate).transpose()?;
+        Ok(Self { policy, value, on_this_traffic, reason, interrupted, tried, fate })
     }
 }
 
@@ -257,10 +278,16 @@ fn text(args: &SizeArgs, ground: &Ground<'_>, result: &SizeResult) -> String {
     }
     for sized in &result.policies {
         text.push_str(&format!("{}: {}\n", sized.policy, sentence(axis, result, sized)));
+        for line in sized.fate.iter().flat_map(|fate| fate.text.lines()) {
+            text.push_str(&format!("  {line}\n"));
+        }
     }
     match result.bound {
-        Some(bound) => text.push_str(&format!("No plan can do {} {}.\n", beyond(axis), amount(axis, bound))),
-        None => text.push_str("No plan can reach the target.\n"),
+        Some(bound) => {
+            let (beyond, bound) = (beyond(axis), amount(axis, bound));
+            text.push_str(&format!("No plan that stays loaded can do {beyond} {bound}, under any scheduler.\n"));
+        }
+        None => text.push_str("No plan that stays loaded can reach the target, under any scheduler.\n"),
     }
     if result.interrupted {
         text.push_str("Interrupted: the search was not finished.\n");
