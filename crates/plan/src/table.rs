@@ -132,15 +132,21 @@ impl PlannerTable {
         match (self.moves, self.budget) {
             (Some(moves), _) => self.moves = Some(((moves as f64 * share).ceil() as u64).max(1)),
             (None, Some(Budget::Simulations(_))) => {}
-            (None, time) => {
-                let time = match time {
-                    Some(Budget::Time(time)) => time.seconds(),
-                    _ => policy::statmux::Statmux::default().time.as_secs_f64(),
-                };
+            (None, _) => {
+                let time = self.search_seconds().unwrap_or_default();
                 self.budget = Span::from_seconds(time * share).map(Budget::Time);
             }
         }
         self
+    }
+
+    /// How long a search by the clock takes, in seconds; absent where the number of neighbours ends it.
+    pub fn search_seconds(&self) -> Option<f64> {
+        match (self.moves, self.budget) {
+            (Some(_), _) => None,
+            (None, Some(Budget::Time(time))) => Some(time.seconds()),
+            (None, _) => Some(policy::statmux::Statmux::default().time.as_secs_f64()),
+        }
     }
 
     /// The policy asked for; `path` is named in errors.

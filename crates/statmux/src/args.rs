@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 /// Serves many deep-learning models from few devices and keeps their latency promises.
 ///
+/// Ctrl-C and SIGTERM ask a long command to stop: what is finished is kept, written and marked as interrupted, and the
+/// exit code is 130 or 143; a second one ends it at once. Other exit codes: 0 done, 1 the run failed, 2 bad usage or
+/// bad input, 3 a target asked for was not reached.
+///
 /// Start with `statmux demo`. A scenario file says everything a run needs; docs/formats.md describes it.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110, after_long_help = crate::words::lines())]

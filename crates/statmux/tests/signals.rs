@@ -4,6 +4,7 @@
 mod common;
 
 use common::Session;
+use common::serving::Serving;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -91,7 +92,7 @@ const LONG: &[&str] = &[
     "compare s.toml --policies alpaserve,statmux --format json",
     "sweep s.toml --over cluster.devices=2,3,4 --policies statmux --out grid --format json",
     "size s.toml --target 99% --seeds 1 -o out.json --format json",
-    "figures fig1 --quick --out made --format json",
+    "figures --quick --out made --format json",
     "demo --out tour --without-server --format json",
 ];
 
@@ -135,33 +136,82 @@ fn an_interrupted_plan_is_the_best_so_far_and_marked() {
 }
 
 #[test]
-fn a_sweep_goes_on_where_it_was_interrupted() {
-    let session = Session::new(|text| text);
-    session.write("s.toml", &session.read("s.toml").replace("\"alpaserve\"", "\"alpaserve\"\nbudget = \"50 h\""));
-    let sweep = "sweep s.toml --over cluster.devices=2,4 --policies alpaserve,statmux --out grid --format json";
-    let child = start(&session, sweep);
-    listens(&child);
-    let began = Instant::now();
-    let cells = session.folder().join("grid/cells");
-    // Until a cell is finished; the search of the others never ends.
-    while fs::read_dir(&cells)
-        .map_or(0, |cells| cells.flatten().filter(|cell| cell.path().extension().is_some_and(|e| e == "json")).count())
-        == 0
-    {
-        assert!(began.elapsed() < Duration::from_secs(120), "no cell is finished");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+fn a_sweep_keeps_finished_cells_and_only_those() {
+    let session = session();
+    let sweep = |devices: &str, policies: &str| {
+        format!("sweep s.toml --over cluster.devices={devices} --policies {policies} --out grid --format json")
+    };
+    assert_eq!(session.run(&sweep("2,4", "alpaserve")).code, 0);
+    let larger = sweep("2,4,8", "alpaserve,statmux");
+    let child = start(&session, &larger);
+    searches(&child);
     signal(&child, "TERM");
-    let (status, out, _) = ended(child);
-    assert_eq!(status.code(), Some(143));
+    let (status, out, err) = ended(child);
+    assert_eq!(status.code(), Some(143), "{err}");
     let data: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let finished = data["cells"].as_array().expect("a list");
     assert_eq!(data["interrupted"], true);
+    assert!((2..=3).contains(&finished.len()), "{out}");
+    // A search without end is in none of them.
     assert!(finished.iter().all(|cell| cell["policy"] == "alpaserve"), "{out}");
-    assert_eq!(data["unfinished"], 4 - finished.len());
-    let rows = session.read("grid/sweep.csv").lines().count() - 1;
-    assert_eq!(rows, finished.len());
-    is_tidy(&session, sweep);
+    assert_eq!(data["unfinished"], 6 - finished.len());
+    assert_eq!(session.read("grid/sweep.csv").lines().count() - 1, finished.len());
+    is_tidy(&session, &larger);
+}
+
+#[test]
+fn a_replay_reports_what_was_answered() {
+    let session = Session::new(|text| text);
+    assert_eq!(session.run("plan s.toml -o p.json").code, 0);
+    let server = Serving::start(&session, "--placement p.json");
+    let replay = format!("replay s.toml --target {} --requests-out r.csv --format json", server.url);
+    let child = start(&session, &replay);
+    listens(&child);
+    std::thread::sleep(Duration::from_millis(1500));
+    signal(&child, "INT");
+    let (status, out, err) = ended(child);
+    assert_eq!(status.code(), Some(130), "{err}");
+    assert_eq!(server.terminate(), Some(0));
+    // However slow the machine: either nothing was answered by then and nothing is said, or it is marked.
+    if out.is_empty() {
+        assert!(!session.files().contains(&"r.csv".to_owned()));
+        return;
+    }
+    let data: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(data["interrupted"], true);
+    let (requests, left_out) = (data["requests"].as_u64().expect("a number"), data["left_out"].as_u64());
+    let all = session.json("simulate s.toml --placement p.json")["requests"].as_u64().expect("a number");
+    assert_eq!(Some(all - requests), left_out);
+    assert!(requests > 0 && requests < all, "{requests} of {all}");
+    assert_eq!(session.read("r.csv").lines().count() as u64, requests + 1);
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn a_profile_keeps_its_points_in_the_journal() {
+    let session = session();
+    let batches: Vec<String> = (1..=500).map(|batch| batch.to_string()).collect();
+    let batches = batches.join(",");
+    let profile = format!(
+        "profile --models bert-small --sequence 4 --batch {batches} --warm-up 0 --repeats 1 -o out.json --format json"
+    );
+    let child = start(&session, &profile);
+    let journal = session.folder().join("out.json.journal");
+    let began = Instant::now();
+    let points = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count().saturating_sub(1));
+    while points() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing is measured");
+        std::thread::yield_now();
+    }
+    signal(&child, "INT");
+    let (status, out, err) = ended(child);
+    assert_eq!(status.code(), Some(130), "{err}");
+    let data: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(data["interrupted"], true);
+    let found = data["points"].as_array().expect("a list").len();
+    assert_eq!(found, points());
+    assert_eq!(data["left"], 500 - found);
+    assert_eq!(session.files(), ["out.json.journal", "profile.json", "s.toml"]);
 }
 
 #[test]

@@ -238,3 +238,20 @@ fn wrong_results_name_the_row() {
     let path = file(&folder, "other.csv", b"arrival_s,model\n0,m\n");
     assert!(read_results(&path).expect_err("requests").to_string().contains("no column `request`"));
 }
+
+#[test]
+fn every_ending_that_is_written_is_read_back() {
+    let folder = tempdir().expect("a temporary folder");
+    let names = ["a", "b"];
+    let workload = Workload {
+        arrived: (0..100).map(|n| Time::from_nanos(n * 10_000_000)).collect(),
+        model: (0..100).map(|n| ModelId(n % 2)).collect(),
+        ..Workload::default()
+    };
+    for ending in ["csv", "csv.gz", "csv.zst", "parquet"] {
+        let path = folder.path().join(format!("r.{ending}"));
+        write_requests(&path, &workload, &names).expect("it can be written");
+        let read = read_requests(&path, &names).expect("it can be read");
+        assert_eq!((read.arrived, read.model), (workload.arrived.clone(), workload.model.clone()), "{ending}");
+    }
+}

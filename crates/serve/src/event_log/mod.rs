@@ -10,7 +10,7 @@ mod line;
 use line::EntryLine;
 use serde::{Deserialize, Serialize};
 use statmux_core::Time;
-use statmux_core::files::{FileError, PlacementFile, VERSION, check_version, parse_json};
+use statmux_core::files::{FileError, PlacementFile, VERSION, check_version, create_log, parse_json};
 use statmux_sched::log::Entry;
 use statmux_sched::{Action, Scheduler};
 use std::fs::File;
@@ -70,7 +70,7 @@ impl LogWriter {
     /// If the file cannot be written.
     pub fn create(path: &Path, header: &LogHeader) -> Result<Self, FileError> {
         let failed = |cause| FileError::io(path, "cannot be written", cause);
-        let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+        let mut file = BufWriter::new(create_log(path)?);
         let header = serde_json::to_string(header).expect("plain data serialises");
         writeln!(file, "{header}").and_then(|()| file.flush()).map_err(failed)?;
         let (lines, inbox) = channel();

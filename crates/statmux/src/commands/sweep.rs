@@ -86,7 +86,7 @@ pub(crate) fn run(args: &SweepArgs, common: Common) -> anyhow::Result<End> {
     let results: Vec<anyhow::Result<Option<CellResult>>> = jobs
         .par_iter()
         .map(|job| {
-            let result = if interrupt::asked() { Ok(None) } else { cell(job, &base, args, common, &cells, &bar) };
+            let result = cell(job, &base, args, common, &cells, &bar);
             bar.step();
             result
         })

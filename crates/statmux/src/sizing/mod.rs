@@ -5,6 +5,7 @@
 //! and once more with all of it just beside the border. The answer is the first point that holds on the scenario's
 //! requests and on enough draws of traffic like them ([`traffic`]).
 
+mod patience;
 mod search;
 mod traffic;
 mod walk;

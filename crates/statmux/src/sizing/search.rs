@@ -1,6 +1,7 @@
 //! One policy's answer: points are planned with a share of the search until the border is passed, once more in full just
 //! beside it, and then held against draws of traffic like the scenario's.
 
+use super::patience::Patience;
 use super::walk::least;
 use super::why::{obstacles, too_slow};
 use super::{Amount, Axis, Ground};
@@ -11,6 +12,7 @@ use crate::scenario::Scenario;
 use rayon::prelude::*;
 use serde::Serialize;
 use statmux_core::files::{FileError, ModelResult, ResultsFile};
+use statmux_plan::Progress;
 use statmux_plan::policy::find;
 use statmux_report::number;
 use std::collections::BTreeMap;
@@ -203,7 +205,9 @@ impl<'g> Search<'g> {
         self.bar.line(&format!("{what}: planning{search}; no plan can exceed {}", number::percent(most)));
         let mut asked = scenario.clone();
         asked.planner = asked.planner.with_share_of_search(share);
-        let planned = match plan(&asked, Some(self.policy), self.bar) {
+        let whole = Patience::new(self.bar, asked.planner.search_seconds());
+        let watch: &dyn Progress = if share < 1.0 { self.bar } else { &whole };
+        let planned = match plan(&asked, Some(self.policy), watch) {
             // Too few devices for what the policy builds, say: more may do.
             Err(error) if error.is::<FileError>() => {
                 self.impossible = Some(error.to_string());

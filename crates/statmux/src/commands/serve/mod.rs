@@ -13,7 +13,7 @@ use crate::serving::{BackendKind, engine_settings, fixed, start};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::PlacementFile;
+use statmux_core::files::{PlacementFile, check_output};
 use statmux_core::{Placement, PlacementWindows};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
@@ -90,6 +90,9 @@ struct Listening {
 
 pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     log::begin(args.log, args.access_log, common);
+    if let Some(path) = &args.event_log {
+        check_output(path)?;
+    }
     let mut scenario = Scenario::load(&args.scenario, common)?;
     let (http, tls) = args.access.apply(args.limits.http())?;
     let http = HttpSettings { access_log: args.access_log, ..http };
