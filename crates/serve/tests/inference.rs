@@ -46,8 +46,41 @@ fn inputs_that_cannot_be_meant_are_refused_by_name() {
         check("m0", &[ids(), mask], "must have the shape of `input_ids`");
     }
     let mask = |data: Value| tensor("attention_mask", "INT64", &[2, 3], data);
-    check("m0", &[ids(), mask(json!([1, 1, 2, 1, 1, 1]))], "attention_mask");
+    check("m0", &[ids(), mask(json!([1, 1, 2, 1, 1, 1]))], "zeros and ones");
+    check("m0", &[ids(), mask(json!([1, 1, 1, 0, 0, 0]))], "row 1 of `attention_mask` leaves no token");
+    check("m0", &[ids(), tensor("token_type_ids", "INT64", &[3, 2], json!([0, 0, 0, 0, 0, 0]))], "the shape of");
+    check("m2", &[ids(), tensor("token_type_ids", "INT64", &[2, 3], json!([0, 0, 0, 0, 0, 0]))], "`token_type_ids`");
     check("m0", &[mask(json!([1, 1, 1, 1, 1, 1])), tensor("text", "BYTES", &[1], json!(["x"]))], "needs `input_ids`");
+    server.stop();
+}
+
+#[test]
+fn padding_changes_nothing_wherever_it_stands_and_token_types_count() {
+    let server = quick();
+    let at = server.address();
+    let ask = |model: &str, inputs: &[Value]| {
+        let body =
+            json!({"inputs": inputs, "parameters": {"max_tokens": if model == "m2" { json!(3) } else { Value::Null }}});
+        let reply = post(at, &format!("/v2/models/{model}/infer"), &body.to_string());
+        assert_eq!(reply.status, 200, "{inputs:?}: {}", reply.body);
+        reply.json()["outputs"][0]["data"].clone()
+    };
+    for model in ["m0", "m2"] {
+        let bare = ask(model, &[tensor("input_ids", "INT64", &[1, 3], json!([5, 6, 7]))]);
+        for (ids, mask) in [
+            (json!([5, 6, 7, 0, 0]), json!([1, 1, 1, 0, 0])),
+            (json!([0, 0, 5, 6, 7]), json!([0, 0, 1, 1, 1])),
+            (json!([9, 5, 6, 9, 7]), json!([0, 1, 1, 0, 1])),
+        ] {
+            let inputs = [tensor("input_ids", "INT64", &[1, 5], ids), tensor("attention_mask", "INT32", &[1, 5], mask)];
+            assert_eq!(ask(model, &inputs), bare, "{model} {inputs:?}");
+        }
+    }
+    let ids = tensor("input_ids", "INT64", &[1, 3], json!([5, 6, 7]));
+    let typed = |types: Value| ask("m0", &[ids.clone(), tensor("token_type_ids", "INT64", &[1, 3], types)]);
+    let bare = ask("m0", std::slice::from_ref(&ids));
+    assert_eq!(typed(json!([0, 0, 0])), bare);
+    assert_ne!(typed(json!([0, 1, 1])), bare);
     server.stop();
 }
 

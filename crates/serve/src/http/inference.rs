@@ -1,6 +1,6 @@
 //! The Open Inference Protocol: the paths under `/v2`, with its binary data extension.
 //!
-//! Encoders take `input_ids` (and `attention_mask`) or `text`, and give `embedding`; with `positions` they give
+//! Encoders take `input_ids` (with `attention_mask` and `token_type_ids`) or `text`, and give `embedding`; with `positions` they give
 //! `logits`. Decoders take the same and give `output_ids`, padded with -1, and `text`; the parameters
 //! `max_tokens`, `temperature`, `top_p`, `seed` and `stop` say how. `deadline_ms` (or `timeout`, in microseconds) is
 //! the latency asked for. Tensors that a model does not take are refused by name.
@@ -8,12 +8,13 @@
 use crate::detokenise::TextStream;
 use crate::gateway::ServedModel;
 use crate::http::Front;
-use crate::http::ask::{Received, ask_all, encode, model as find, receive, respond};
+use crate::http::ask::{Received, ask_all, model as find, receive, respond};
 use crate::http::error::{ApiError, KeyErrors, ModelErrors, ProtocolErrors};
 use crate::http::fields::{Field, Fields, Neutral, list_schema, neutral, required, schema, taken};
+use crate::http::inputs::payloads;
 use crate::http::json::{FromJson, Json};
 use crate::http::openai::json;
-use crate::http::openai::options::{DEFAULT_MAX_TOKENS, Generates, GenerationOptions};
+use crate::http::openai::options::{Generates, GenerationOptions};
 use crate::http::tensor::{Elements, Tensor, TensorBody, TensorHeader};
 use crate::request::{Answer, Course};
 use axum::extract::{Path, Request, State};
@@ -335,101 +336,6 @@ fn parse(received: &Received) -> Result<(InferRequest, &[u8]), ApiError> {
     Ok((InferRequest::from_json(Json::parse(json)?)?, binary))
 }
 
-/// One payload for each row of the inputs.
-fn payloads(model: &ServedModel, tensors: &[Tensor], options: &GenerationOptions) -> Result<Vec<Input>, ApiError> {
-    check_inputs(model, tensors)?;
-    let named = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
-    let wrong = |message: &str| ApiError::invalid("inputs", message);
-    let mut lists: Vec<Vec<u32>> = match (named("input_ids"), named("text")) {
-        (Some(ids), None) => {
-            let rows = ids.rows().ok_or_else(|| wrong("input `input_ids` must be a row or rows of integers"))?;
-            let lists = rows.into_iter().map(indices).collect::<Option<_>>();
-            lists.ok_or_else(|| wrong("input `input_ids` must hold token ids, none of them negative"))?
-        }
-        (None, Some(Tensor { elements: Elements::Texts(texts), .. })) => {
-            texts.iter().map(|text| encode(model, text)).collect::<Result<_, _>>()?
-        }
-        _ => return Err(wrong("give either `input_ids` (integers) or `text` (BYTES)")),
-    };
-    if lists.is_empty() {
-        return Err(wrong("the inputs are empty"));
-    }
-    if let Some(mask) = named("attention_mask") {
-        let ids = named("input_ids").ok_or_else(|| wrong("input `attention_mask` needs `input_ids`"))?;
-        mask_out(&mut lists, ids, mask)?;
-    }
-    let positions = match named("positions") {
-        None => None,
-        Some(positions) => {
-            let rows = positions.rows().filter(|rows| rows.len() == lists.len());
-            let rows = rows.ok_or_else(|| wrong("input `positions` must have as many rows as there are texts"))?;
-            let rows: Option<Vec<_>> = rows.into_iter().map(indices).collect();
-            Some(rows.ok_or_else(|| wrong("input `positions` must hold indices, none of them negative"))?)
-        }
-    };
-    match (positions, model.card.task) {
-        (_, Task::Generate) => options.inputs(lists, |_| DEFAULT_MAX_TOKENS),
-        (_, Task::Encode { .. }) if options.first_given().is_some() => {
-            let name = options.first_given().unwrap_or_default();
-            let message = format!("`{name}` is for models that write; {} does not", model.name);
-            Err(ApiError::invalid(format!("parameters.{name}"), message))
-        }
-        (Some(positions), _) => {
-            let pairs = lists.into_iter().zip(positions);
-            Ok(pairs.map(|(tokens, positions)| Input::masked_logits(tokens, positions)).collect())
-        }
-        (None, _) => Ok(lists.into_iter().map(Input::embed).collect()),
-    }
-}
-
-/// Every tensor must be one that the model takes, of its datatype, and given once.
-fn check_inputs(model: &ServedModel, tensors: &[Tensor]) -> Result<(), ApiError> {
-    let known = metadata(model).inputs;
-    for (index, tensor) in tensors.iter().enumerate() {
-        let name = &tensor.name;
-        let Some(expected) = known.iter().find(|input| input.name == name) else {
-            let names: Vec<&str> = known.iter().map(|input| input.name).collect();
-            let message = format!("{} takes no input `{name}`; it takes `{}`", model.name, names.join("`, `"));
-            return Err(ApiError::invalid(format!("inputs[{index}].name"), message));
-        };
-        if tensors[..index].iter().any(|before| before.name == *name) {
-            return Err(ApiError::invalid(format!("inputs[{index}].name"), format!("input `{name}` is given twice")));
-        }
-        if tensor.datatype() != expected.datatype {
-            let kind = if expected.datatype == "BYTES" { "BYTES" } else { "INT64 (or INT32, UINT32, UINT64)" };
-            let message = format!("input `{name}` must have the datatype {kind}");
-            return Err(ApiError::invalid(format!("inputs[{index}].datatype"), message));
-        }
-    }
-    Ok(())
-}
-
-/// Takes the padding at the end off `lists`, the rows of `ids`.
-fn mask_out(lists: &mut [Vec<u32>], ids: &Tensor, mask: &Tensor) -> Result<(), ApiError> {
-    let wrong = |message: String| ApiError::invalid("inputs", message);
-    if mask.shape != ids.shape {
-        let message = format!(
-            "input `attention_mask` must have the shape of `input_ids`, {:?}, but has {:?}",
-            ids.shape, mask.shape
-        );
-        return Err(wrong(message));
-    }
-    let rows = mask.rows().expect("a mask of the shape of rows has rows");
-    for (row, (tokens, mask)) in lists.iter_mut().zip(rows).enumerate() {
-        let on = mask.iter().take_while(|&&on| on == 1).count();
-        if mask[on..].iter().any(|&on| on != 0) {
-            let message = format!("row {row} of `attention_mask` must be ones, then zeros: padding stands at the end");
-            return Err(wrong(message));
-        }
-        tokens.truncate(on);
-    }
-    Ok(())
-}
-
-fn indices(row: &[i64]) -> Option<Vec<u32>> {
-    row.iter().map(|&id| u32::try_from(id).ok()).collect()
-}
-
 /// All outputs, one row for each answer; texts end before the first of `stops`.
 fn results(model: &ServedModel, answers: Vec<Answer>, stops: &[String]) -> Result<Vec<Tensor>, ApiError> {
     let rows = answers.len() as u64;
@@ -491,6 +397,9 @@ pub(super) fn metadata(model: &ServedModel) -> ModelMetadata<'_> {
     let tensor = |name, datatype, shape: &[i64]| TensorMetadata { name, datatype, shape: shape.to_vec() };
     let mut inputs = vec![tensor("input_ids", "INT64", &[-1, -1]), tensor("attention_mask", "INT64", &[-1, -1])];
     let mut outputs = Vec::new();
+    if model.card.token_types > 0 && matches!(model.card.task, Task::Encode { .. }) {
+        inputs.push(tensor("token_type_ids", "INT64", &[-1, -1]));
+    }
     if model.text.is_some() {
         inputs.push(tensor("text", "BYTES", &[-1]));
     }

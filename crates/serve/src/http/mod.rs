@@ -15,6 +15,7 @@ pub(crate) mod entrance;
 mod error;
 mod fields;
 mod inference;
+mod inputs;
 mod json;
 pub mod keys;
 pub mod listen;
