@@ -74,6 +74,11 @@ impl GroupState {
         self.alive && self.first_stage.is_none()
     }
 
+    /// When the first stage is predicted to be free, if something is on it.
+    pub(crate) fn frees_at(&self) -> Option<Time> {
+        (self.alive && self.first_stage.is_some()).then(|| self.clocks[0])
+    }
+
     /// When a batch launched as soon as the first stage is free would finish; `ends` gets the stages' ends.
     #[inline]
     pub(crate) fn finish_if_next(&self, now: Time, slot: usize, spans: &[Span], ends: &mut Vec<Time>) -> Time {

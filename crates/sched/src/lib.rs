@@ -31,10 +31,13 @@ pub use times::{StageTimes, TimesError};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 
 /// Something that happened outside the scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A request reached the system. Its id must be new.
     Arrived(Request),
+    /// Requests for one model and with one deadline came together, such as the inputs of one call: all are taken in,
+    /// or all are refused at once, for one reason. What may become of each later is its own. Their ids must be new.
+    ArrivedTogether(Vec<Request>),
     /// A group's first stage can take another batch, the one on it having moved on to the next stage.
     ///
     /// It names no batch, so a driver sends it once for each batch, before that batch is [`Event::Finished`], and

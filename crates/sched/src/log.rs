@@ -37,7 +37,7 @@ impl EventLog {
     /// Hands `event` to `scheduler`, noting it and the answer.
     pub fn record(&mut self, scheduler: &mut impl Scheduler, now: Time, event: Event, actions: &mut Vec<Action>) {
         let before = actions.len();
-        scheduler.handle(now, event, actions);
+        scheduler.handle(now, event.clone(), actions);
         self.entries.push(Entry { now, event, actions: actions[before..].to_vec() });
     }
 
@@ -48,7 +48,7 @@ impl EventLog {
     pub fn replay(&self, scheduler: &mut impl Scheduler) -> Result<(), Box<Difference>> {
         let mut actions = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
-            scheduler.handle(entry.now, entry.event, &mut actions);
+            scheduler.handle(entry.now, entry.event.clone(), &mut actions);
             if actions != entry.actions {
                 return Err(Box::new(Difference { index, recorded: entry.clone(), replayed: actions }));
             }

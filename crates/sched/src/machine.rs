@@ -1,5 +1,6 @@
 //! The machine: takes events to the rules, and keeps the state they need.
 
+mod gang;
 mod loss;
 
 use crate::batching::{companions, largest_in_time};
@@ -11,6 +12,7 @@ use crate::{Action, Admission, Batch, Discipline, Dispatch, Event, Members, Reas
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 /// The scheduler of statmux, generic over the discipline so that ranking costs nothing.
 ///
@@ -22,7 +24,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 pub struct Machine<D> {
     discipline: D,
     settings: Settings,
-    times: StageTimes,
+    /// Shared, so that a copy of the machine is cheap.
+    times: Arc<StageTimes>,
     groups: Vec<GroupState>,
     /// Late binding: what waits, by model.
     central: Vec<Queue>,
@@ -81,7 +84,7 @@ impl<D: Discipline> Machine<D> {
             passed: Vec::new(),
             discipline,
             settings,
-            times,
+            times: Arc::new(times),
         }
     }
 
@@ -502,12 +505,13 @@ impl<D: Discipline> Machine<D> {
     }
 }
 
-impl<D: Discipline> Scheduler for Machine<D> {
+impl<D: Discipline + Clone> Scheduler for Machine<D> {
     #[inline]
     fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         let before = actions.len();
         match event {
             Event::Arrived(request) => self.admit(now, request, Origin::Arrival, actions),
+            Event::ArrivedTogether(requests) => self.admit_together(now, &requests, actions),
             Event::StageFreed(group) => self.stage_freed(now, group, actions),
             Event::Finished { group, batch, busy } => self.finished(now, group, batch, busy, actions),
             Event::Cancelled(id) => self.cancelled(now, id, actions),

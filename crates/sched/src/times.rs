@@ -118,6 +118,29 @@ impl StageTimes {
         let row = if size == 1 { 0 } else { times.sizes.iter().position(|&s| s == size)? };
         Some(times.row(row, self.stages(group)))
     }
+    /// No machine answers `count` requests for `model` that arrive together sooner than this, with every group that
+    /// holds it idle and batches of at most `max_batch`: the latency of one, or what their slowest stages take for all.
+    /// [`Span::MAX`] if no group holds the model.
+    pub fn soonest(&self, model: ModelId, count: usize, max_batch: u32) -> Span {
+        let mut latency = Span::MAX;
+        let mut per_second = 0.0;
+        for &group in self.holders(model) {
+            let times = self.group(group);
+            let entry = times.model(model).expect("holders hold the model");
+            let rate = |(row, size): (usize, usize)| {
+                let slowest = entry.row(row, times.stages).iter().copied().max().unwrap_or(Span::ZERO);
+                size as f64 / slowest.seconds()
+            };
+            let rows = || entry.rows_up_to(count, max_batch.max(1));
+            let alone = rows().map(|(row, _)| entry.row(row, times.stages).iter().copied().sum()).min();
+            latency = latency.min(alone.unwrap_or(Span::MAX));
+            per_second += rows().map(rate).fold(0.0, f64::max);
+        }
+        // Rounded down, so that nothing that can be done is called impossible.
+        let all = Span::from_seconds(count as f64 / per_second * (1.0 - 1e-9)).unwrap_or(Span::ZERO);
+        if latency == Span::MAX { latency } else { latency.max(all) }
+    }
+
     #[inline]
     pub(crate) fn group(&self, group: GroupId) -> &GroupTimes {
         &self.groups[group.index()]

@@ -136,13 +136,13 @@ impl<S: Scheduler> Driver<S> {
     fn event(&mut self, event: Event) {
         let mut actions = Vec::new();
         let waited = (self.waiting)(&self.machine);
-        self.machine.handle(self.now, event, &mut actions);
+        self.machine.handle(self.now, event.clone(), &mut actions);
         for action in actions {
             match action {
                 Action::Launch(batch) => self.launched(batch),
                 Action::Complete(id) => self.end(id),
                 Action::Reject(id, reason) => {
-                    self.rejected(id, reason, event);
+                    self.rejected(id, reason, &event);
                     self.end(id);
                 }
             }
@@ -180,7 +180,7 @@ impl<S: Scheduler> Driver<S> {
         self.flights.push(Flight { batch, on_first_stage: true });
     }
 
-    fn rejected(&self, id: RequestId, reason: Reason, event: Event) {
+    fn rejected(&self, id: RequestId, reason: Reason, event: &Event) {
         match reason {
             Reason::NoReplica | Reason::QueueFull => assert!(matches!(event, Event::Arrived(_))),
             Reason::TooLate { predicted } => {
@@ -192,7 +192,7 @@ impl<S: Scheduler> Driver<S> {
                 assert!(matches!(event, Event::GroupLost(_)));
                 assert!(self.apart[&id].len() > self.settings.retries_after_loss as usize);
             }
-            Reason::Cancelled => assert_eq!(event, Event::Cancelled(id)),
+            Reason::Cancelled => assert_eq!(*event, Event::Cancelled(id)),
         }
     }
 
@@ -292,7 +292,7 @@ impl<S: Scheduler> Driver<S> {
     }
 }
 
-fn run<D: statmux_sched::Discipline>(discipline: D, settings: Settings, steps: &[(u64, Step)]) {
+fn run<D: statmux_sched::Discipline + Clone>(discipline: D, settings: Settings, steps: &[(u64, Step)]) {
     let mut driver = Driver {
         machine: Machine::new(discipline, settings, times(settings.max_batch)),
         waiting: Machine::waiting,

@@ -24,7 +24,7 @@ pub trait World {
 }
 
 /// What a message means to the scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Something it must know.
     Event(Event),
@@ -58,9 +58,11 @@ pub fn drive<W: World>(
         };
         match meaning {
             Meaning::Event(event) => {
-                scheduler.handle(now, event, &mut actions);
                 if let Some(note) = &mut note {
+                    scheduler.handle(now, event.clone(), &mut actions);
                     note(Entry { now, event, actions: actions.clone() });
+                } else {
+                    scheduler.handle(now, event, &mut actions);
                 }
             }
             Meaning::Nothing => {}
@@ -121,9 +123,9 @@ mod tests {
         let mut note = |entry| log.entries.push(entry);
         drive(Alarm(Some(Time::ZERO)), &inbox, clock, &mut notes, Some(&mut note));
         assert_eq!(notes.0, [Action::Reject(RequestId(7), Reason::Cancelled)]);
-        let events: Vec<_> = log.entries.iter().map(|entry| entry.event).collect();
-        let cancelled = Event::Cancelled(RequestId(1));
-        assert_eq!(events, [Event::Woke, cancelled, cancelled]);
+        let events: Vec<_> = log.entries.iter().map(|entry| entry.event.clone()).collect();
+        let cancelled = || Event::Cancelled(RequestId(1));
+        assert_eq!(events, [Event::Woke, cancelled(), cancelled()]);
         assert_eq!(log.replay(&mut Alarm(Some(Time::ZERO))), Ok(()));
     }
 }

@@ -154,8 +154,13 @@ impl Engine {
         let (driver, inbox) = sync_channel(2 * settings.concurrency + 1024);
         let (notices, supervisor_inbox) = channel();
 
-        let mut ledger =
-            Ledger::new(Arc::clone(&times), Arc::clone(&board), Arc::clone(&statistics), Arc::clone(&inside));
+        let mut ledger = Ledger::new(
+            Arc::clone(&times),
+            settings.scheduler,
+            Arc::clone(&board),
+            Arc::clone(&statistics),
+            Arc::clone(&inside),
+        );
         let scheduler = scheduler(settings.scheduler, (*times).clone());
         // Groups are down until their weights are loaded.
         for group in 0..placement.groups.len() {

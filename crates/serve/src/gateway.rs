@@ -151,13 +151,23 @@ impl Gateway {
     /// Where the payload is wrong, the server is full or about to stop. What the scheduler refuses comes as the
     /// answer.
     pub fn submit(&self, question: Question) -> Result<Pending, Refusal> {
-        let Question { model, input, arrived, deadline, streams } = question;
+        let mut pending = self.submit_together(vec![question])?;
+        Ok(pending.pop().expect("one question was asked"))
+    }
+
+    /// Takes several questions in as a whole, or refuses them all at once. The scheduler too admits all or none: then
+    /// each has the same answer.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit), where that holds of one of them.
+    pub fn submit_together(&self, questions: Vec<Question>) -> Result<Vec<Pending>, Refusal> {
         let trail = Trail::current();
         if let Some(trail) = &trail {
-            trail.asks(model, input.tokens().len());
+            questions.iter().for_each(|question| trail.asks(question.model, question.input.tokens().len()));
         }
+        let models: Vec<ModelId> = questions.iter().map(|question| question.model).collect();
         let refuse = |cause: Cause| {
-            self.statistics.refused(model, &cause);
+            models.iter().for_each(|&model| self.statistics.refused(model, &cause));
             if let Some(trail) = &trail {
                 trail.refused(cause.name());
             }
@@ -166,26 +176,53 @@ impl Gateway {
         if let Some(cause) = self.doors.shut() {
             return refuse(cause);
         }
-        if let Err(error) = (self.check)(model, input.clone()) {
-            return refuse(Cause::Backend(Arc::new(error)));
+        for Question { model, input, .. } in &questions {
+            if let Err(error) = (self.check)(*model, input.clone()) {
+                return refuse(Cause::Backend(Arc::new(error)));
+            }
         }
-        if self.inside.fetch_add(1, Relaxed) >= self.concurrency {
-            self.inside.fetch_sub(1, Relaxed);
+        let together = questions.len();
+        if self.inside.fetch_add(together, Relaxed) + together > self.concurrency {
+            self.inside.fetch_sub(together, Relaxed);
             return refuse(Cause::Overloaded);
         }
+        let mut pending = Vec::with_capacity(together);
+        let mut submissions = Vec::with_capacity(together);
+        for question in questions {
+            let (submission, answer) = self.open(question, together, trail.clone());
+            pending.push(answer);
+            submissions.push(submission);
+        }
+        let message = match submissions.pop() {
+            Some(only) if submissions.is_empty() => Message::Submit(only),
+            last => {
+                submissions.extend(last);
+                Message::SubmitTogether(submissions)
+            }
+        };
+        if self.driver.try_send(message).is_err() {
+            self.inside.fetch_sub(together, Relaxed);
+            pending.iter_mut().for_each(|pending| pending.cancel.answered = true);
+            // The driver is busy, or gone since.
+            return refuse(self.doors.shut().unwrap_or(Cause::Overloaded));
+        }
+        Ok(pending)
+    }
+
+    /// A request under a new id, one of so many that come together, and where its answer will be.
+    fn open(&self, question: Question, together: usize, trail: Option<Arc<Trail>>) -> (Submission, Pending) {
+        let Question { model, input, arrived, deadline, streams } = question;
         let id = RequestId(self.next_id.fetch_add(1, Relaxed));
         let (sender, answer) = oneshot::channel();
         let (token_sender, tokens) = if streams { Some(mpsc::unbounded_channel()).unzip() } else { (None, None) };
         let slo = self.models[model.index()].slo.min(deadline.unwrap_or(Span::MAX));
         let deadline = if slo == Span::MAX { Time::NEVER } else { arrived + slo };
-        let reply = Reply { answer: sender, tokens: token_sender, trail: trail.clone() };
-        if self.driver.try_send(Message::Submit(Submission { id, model, input, arrived, deadline, reply })).is_err() {
-            self.inside.fetch_sub(1, Relaxed);
-            // The driver is busy, or gone since.
-            return refuse(self.doors.shut().unwrap_or(Cause::Overloaded));
-        }
+        let reply = Reply { answer: sender, tokens: token_sender, trail };
         let cancel = Cancel { id, driver: self.driver.clone(), answered: false };
-        Ok(Pending { answer, tokens, cancel, doors: Arc::clone(&self.doors) })
+        (
+            Submission { id, model, input, arrived, deadline, together, reply },
+            Pending { answer, tokens, cancel, doors: Arc::clone(&self.doors) },
+        )
     }
 
     /// The model called `name`.

@@ -10,7 +10,7 @@ use crate::request::{Answer, Cause, Course, Refusal, Reply, Submission};
 use crate::statistics::{Statistics, Tokens};
 use statmux_core::backend::{BackendError, Fault, Input, Output};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
-use statmux_sched::{Action, Batch, Event, Loss, Members, Reason, StageTimes};
+use statmux_sched::{Action, Batch, Event, Loss, Members, Reason, Settings, StageTimes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub(crate) enum Message {
     /// From a client.
     Submit(Submission),
+    /// From a client: what is to be taken in as a whole, or not at all.
+    SubmitTogether(Vec<Submission>),
     /// A client is gone.
     Cancel(RequestId),
     /// From a stage: the first one can take another batch.
@@ -52,6 +54,7 @@ pub(crate) struct Ledger {
     groups: Vec<Pipeline>,
     open: HashMap<RequestId, Open>,
     times: Arc<StageTimes>,
+    settings: Settings,
     board: Arc<Board>,
     statistics: Arc<Statistics>,
     /// Requests inside, counted down here as they are answered.
@@ -84,6 +87,8 @@ struct Open {
     input: Input,
     arrived: Time,
     deadline: Time,
+    /// How many came together, this one included.
+    together: usize,
     reply: Reply,
     launched: bool,
     /// Tokens of this run, and tokens that the client has seen: a second run repeats the first one's.
@@ -118,22 +123,25 @@ fn generated(output: &Output) -> u64 {
 impl Ledger {
     pub(crate) fn new(
         times: Arc<StageTimes>,
+        settings: Settings,
         board: Arc<Board>,
         statistics: Arc<Statistics>,
         inside: Arc<AtomicUsize>,
     ) -> Self {
         let groups = (0..times.groups()).map(|_| Pipeline::default()).collect();
-        Self { groups, open: HashMap::new(), times, board, statistics, inside }
+        Self { groups, open: HashMap::new(), times, settings, board, statistics, inside }
     }
 
-    fn submit(&mut self, now: Time, submission: Submission) -> Meaning {
-        let Submission { id, model, input, arrived, deadline, reply } = submission;
+    /// Notes what is owed; returns the request as the scheduler sees it.
+    fn submit(&mut self, now: Time, submission: Submission) -> Request {
+        let Submission { id, model, input, arrived, deadline, together, reply } = submission;
         self.board.waiting[model.index()].fetch_add(1, Relaxed);
         let open = Open {
             model,
             input,
             arrived,
             deadline,
+            together,
             reply,
             launched: false,
             run_tokens: 0,
@@ -143,7 +151,7 @@ impl Ledger {
         };
         self.open.insert(id, open);
         // The scheduler counts from when it hears of a request; its deadline counts from when it reached the server.
-        Meaning::Event(Event::Arrived(Request { id, model, arrived: now, deadline }))
+        Request { id, model, arrived: now, deadline }
     }
 
     fn freed(&mut self, group: GroupId, epoch: u64, batch: BatchId) -> Meaning {
@@ -298,7 +306,10 @@ impl Ledger {
             _ => None,
         };
         let deadline = (open.deadline != Time::NEVER).then(|| open.deadline.since(open.arrived));
-        let refusal = Refusal { predicted, deadline, ..Refusal::new(reason.into()) };
+        let Settings { max_batch, fixed_overhead, .. } = self.settings;
+        let soonest = self.times.soonest(open.model, open.together, max_batch) + fixed_overhead;
+        let hopeless = predicted.is_some() && deadline.is_some_and(|deadline| soonest > deadline);
+        let refusal = Refusal { predicted, deadline, hopeless, ..Refusal::new(reason.into()) };
         self.note_refusal(&open, &refusal.cause);
         let _ = open.reply.answer.send(Err(refusal));
     }
@@ -334,7 +345,11 @@ impl World for Ledger {
 
     fn receive(&mut self, now: Time, message: Message) -> Meaning {
         match message {
-            Message::Submit(submission) => self.submit(now, submission),
+            Message::Submit(submission) => Meaning::Event(Event::Arrived(self.submit(now, submission))),
+            Message::SubmitTogether(submissions) => {
+                let requests = submissions.into_iter().map(|submission| self.submit(now, submission));
+                Meaning::Event(Event::ArrivedTogether(requests.collect()))
+            }
             Message::Cancel(id) => match self.open.contains_key(&id) {
                 true => Meaning::Event(Event::Cancelled(id)),
                 false => Meaning::Nothing,

@@ -17,6 +17,8 @@ pub(crate) struct Submission {
     pub(crate) arrived: Time,
     /// When its answer stops being useful.
     pub(crate) deadline: Time,
+    /// How many came together, this one included.
+    pub(crate) together: usize,
     pub(crate) reply: Reply,
 }
 
@@ -69,6 +71,8 @@ pub struct Refusal {
     pub deadline: Option<Span>,
     /// After how long another try may succeed; absent where there is no telling, or none would.
     pub retry_after: Option<Span>,
+    /// Whether the same request would be refused at any time.
+    pub hopeless: bool,
 }
 
 /// What stood in the way of an answer.
@@ -110,7 +114,7 @@ pub enum Cause {
 impl Refusal {
     /// A refusal without times.
     pub fn new(cause: Cause) -> Self {
-        Self { cause, predicted: None, deadline: None, retry_after: None }
+        Self { cause, predicted: None, deadline: None, retry_after: None, hopeless: false }
     }
 }
 

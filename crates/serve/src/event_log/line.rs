@@ -17,13 +17,9 @@ pub(super) struct EntryLine {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum EventLine {
-    Arrived {
-        request: u64,
-        model: u32,
-        arrived_ns: u64,
-        /// Absent without an SLO.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        deadline_ns: Option<u64>,
+    Arrived(ArrivalLine),
+    ArrivedTogether {
+        requests: Vec<ArrivalLine>,
     },
     StageFreed {
         group: u32,
@@ -56,6 +52,17 @@ enum EventLine {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ArrivalLine {
+    request: u64,
+    model: u32,
+    arrived_ns: u64,
+    /// Absent without an SLO.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline_ns: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum ActionLine {
     Launch { batch: u64, group: u32, model: u32, requests: Vec<u64>, predicted_ns: u64 },
@@ -78,6 +85,7 @@ enum ReasonLine {
 pub(super) fn check(entry: &Entry, models: usize, groups: usize) -> Result<(), String> {
     let (group, model) = match entry.event {
         Event::Arrived(request) => (None, Some(request.model)),
+        Event::ArrivedTogether(ref requests) => (None, requests.iter().map(|request| request.model).max()),
         Event::StageFreed(group)
         | Event::Finished { group, .. }
         | Event::Split { group, .. }
@@ -98,7 +106,7 @@ impl From<&Entry> for EntryLine {
     fn from(entry: &Entry) -> Self {
         Self {
             at_ns: entry.now.nanos(),
-            event: entry.event.into(),
+            event: (&entry.event).into(),
             actions: entry.actions.iter().map(ActionLine::from).collect(),
         }
     }
@@ -114,15 +122,35 @@ impl From<EntryLine> for Entry {
     }
 }
 
-impl From<Event> for EventLine {
-    fn from(event: Event) -> Self {
-        match event {
-            Event::Arrived(Request { id, model, arrived, deadline }) => Self::Arrived {
-                request: id.0,
-                model: model.0,
-                arrived_ns: arrived.nanos(),
-                deadline_ns: (deadline != Time::NEVER).then(|| deadline.nanos()),
-            },
+impl From<&Request> for ArrivalLine {
+    fn from(&Request { id, model, arrived, deadline }: &Request) -> Self {
+        Self {
+            request: id.0,
+            model: model.0,
+            arrived_ns: arrived.nanos(),
+            deadline_ns: (deadline != Time::NEVER).then(|| deadline.nanos()),
+        }
+    }
+}
+
+impl From<ArrivalLine> for Request {
+    fn from(line: ArrivalLine) -> Self {
+        Self {
+            id: RequestId(line.request),
+            model: ModelId(line.model),
+            arrived: Time::from_nanos(line.arrived_ns),
+            deadline: line.deadline_ns.map_or(Time::NEVER, Time::from_nanos),
+        }
+    }
+}
+
+impl From<&Event> for EventLine {
+    fn from(event: &Event) -> Self {
+        match *event {
+            Event::Arrived(ref request) => Self::Arrived(request.into()),
+            Event::ArrivedTogether(ref requests) => {
+                Self::ArrivedTogether { requests: requests.iter().map(ArrivalLine::from).collect() }
+            }
             Event::StageFreed(group) => Self::StageFreed { group: group.0 },
             Event::Finished { group, batch, busy } => {
                 Self::Finished { group: group.0, batch: batch.0, busy_ns: busy.nanos() }
@@ -141,12 +169,10 @@ impl From<Event> for EventLine {
 impl From<EventLine> for Event {
     fn from(line: EventLine) -> Self {
         match line {
-            EventLine::Arrived { request, model, arrived_ns, deadline_ns } => Self::Arrived(Request {
-                id: RequestId(request),
-                model: ModelId(model),
-                arrived: Time::from_nanos(arrived_ns),
-                deadline: deadline_ns.map_or(Time::NEVER, Time::from_nanos),
-            }),
+            EventLine::Arrived(line) => Self::Arrived(line.into()),
+            EventLine::ArrivedTogether { requests } => {
+                Self::ArrivedTogether(requests.into_iter().map(Request::from).collect())
+            }
             EventLine::StageFreed { group } => Self::StageFreed(GroupId(group)),
             EventLine::Finished { group, batch, busy_ns } => {
                 Self::Finished { group: GroupId(group), batch: BatchId(batch), busy: Span::from_nanos(busy_ns) }

@@ -212,7 +212,7 @@ impl LogReader {
                 return Err(wrong("is earlier than the line before".to_owned()).into());
             }
             last = entry.now;
-            scheduler.handle(entry.now, entry.event, &mut actions);
+            scheduler.handle(entry.now, entry.event.clone(), &mut actions);
             if actions != entry.actions {
                 result.difference = Some(LogDifference { line, recorded: entry, replayed: actions });
                 break;

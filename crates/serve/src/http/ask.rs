@@ -13,6 +13,7 @@ use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use futures_util::future::try_join_all;
 use http_body_util::BodyExt;
 use statmux_core::backend::{Input, Text};
 use statmux_core::{Span, Time};
@@ -92,15 +93,13 @@ pub(crate) async fn ask_all(
     arrived: Time,
     deadline: Option<Span>,
 ) -> Result<Vec<Answer>, ApiError> {
-    let pending = submit_all(front, model, inputs, (arrived, deadline), false)?;
-    let mut answers = Vec::with_capacity(pending.len());
-    for mut pending in pending {
-        answers.push(pending.answer().await.map_err(|refusal| ApiError::refused(model, &refusal))?);
-    }
-    Ok(answers)
+    let mut pending = submit_all(front, model, inputs, (arrived, deadline), false)?;
+    // Whatever has not started when one is refused is cancelled: nobody waits for it any more.
+    let answers = try_join_all(pending.iter_mut().map(Pending::answer)).await;
+    answers.map_err(|refusal| ApiError::refused(model, &refusal))
 }
 
-/// Hands all inputs to the gateway.
+/// Hands all inputs to the gateway, which takes them in as a whole or not at all.
 pub(crate) fn submit_all(
     front: &Front,
     model: &ServedModel,
@@ -108,11 +107,9 @@ pub(crate) fn submit_all(
     (arrived, deadline): (Time, Option<Span>),
     streams: bool,
 ) -> Result<Vec<Pending>, ApiError> {
-    let submit = |input| {
-        let question = Question { model: model.id, input, arrived, deadline, streams };
-        front.gateway.submit(question).map_err(|refusal| ApiError::refused(model, &refusal))
-    };
-    inputs.into_iter().map(submit).collect()
+    let question = |input| Question { model: model.id, input, arrived, deadline, streams };
+    let questions = inputs.into_iter().map(question).collect();
+    front.gateway.submit_together(questions).map_err(|refusal| ApiError::refused(model, &refusal))
 }
 
 /// The tokens of `text` in the model's vocabulary.

@@ -28,6 +28,8 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
+    /// Whether the same request would fail at any time, whatever the status lets clients think.
+    hopeless: bool,
     /// Boxed: results are small where all goes well.
     detail: Box<ErrorDetail>,
 }
@@ -89,7 +91,7 @@ impl ApiError {
             deadline_ms: None,
             retry_after_ms: None,
         };
-        Self { status, detail: Box::new(detail) }
+        Self { status, hopeless: false, detail: Box::new(detail) }
     }
 
     /// A request that will fail again: `param` is to blame.
@@ -183,6 +185,7 @@ impl ApiError {
         error.detail.predicted_ms = refusal.predicted.map(milliseconds);
         error.detail.deadline_ms = refusal.deadline.map(milliseconds);
         error.detail.retry_after_ms = retry.map(milliseconds);
+        error.hopeless |= refusal.hopeless;
         error
     }
 
@@ -212,12 +215,15 @@ impl ApiError {
         if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         }
+        let timing = [StatusCode::REQUEST_TIMEOUT, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
+        // What cost a group would take down the next one too.
+        let hopeless = self.hopeless || self.detail.reason == Cause::CostGroup.name();
+        if hopeless || self.status.is_client_error() && !timing.contains(&self.status) {
+            // Standard clients try again after some statuses, unless they are told.
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"statmux\""));
-        }
-        if self.detail.reason == Cause::CostGroup.name() {
-            // Clients that repeat what ends with a status of 500 would take down group after group.
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
     }
@@ -326,7 +332,7 @@ fn retry_after(model: &ServedModel, refusal: &Refusal) -> Option<Span> {
     let idle = model.idle_latency?;
     match (&refusal.cause, refusal.predicted, refusal.deadline) {
         (Cause::TooLate, Some(predicted), Some(deadline)) => {
-            (idle <= deadline).then(|| predicted.saturating_sub(deadline))
+            (idle <= deadline && !refusal.hopeless).then(|| predicted.saturating_sub(deadline))
         }
         (Cause::QueueFull | Cause::Overloaded, ..) => Some(idle),
         (Cause::NoReplica | Cause::GroupLost, ..) => Some(Span::from_millis(1_000)),

@@ -8,6 +8,7 @@ use crate::http::Front;
 use crate::http::ask::submit_all;
 use crate::http::error::ApiError;
 use crate::request::Course;
+use futures_util::future::try_join_all;
 use statmux_core::backend::{BackendError, Finish, Output};
 use statmux_core::{Span, Time};
 
@@ -36,11 +37,9 @@ impl Choices {
     }
 
     /// All answers whole, and what they took.
-    pub(crate) async fn whole(self) -> Result<(Vec<Whole>, Usage), ApiError> {
-        let mut answers = Vec::with_capacity(self.generations.len());
-        for mut generation in self.generations {
-            answers.push(generation.whole().await?);
-        }
+    pub(crate) async fn whole(mut self) -> Result<(Vec<Whole>, Usage), ApiError> {
+        // The first refusal ends it all: what has not started yet is cancelled.
+        let answers = try_join_all(self.generations.iter_mut().map(Generation::whole)).await?;
         let new_tokens = answers.iter().map(|whole| whole.new_tokens).sum();
         Ok((answers, Usage::new(self.prompt_tokens, new_tokens)))
     }
