@@ -42,8 +42,10 @@ fn times(max_batch: u32) -> StageTimes {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
+    /// One request, or several that come together.
     Arrive {
         model: u32,
+        count: u64,
         slo_ms: u64,
     },
     FreeStage {
@@ -73,8 +75,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = (u64, Step)> {
     let step = prop_oneof![
-        6 => (0..MODELS, prop_oneof![Just(0), 5_u64..120])
-            .prop_map(|(model, slo_ms)| Step::Arrive { model, slo_ms }),
+        6 => (0..MODELS, prop_oneof![4 => Just(1), 1 => 2_u64..6], prop_oneof![Just(0), 5_u64..120])
+            .prop_map(|(model, count, slo_ms)| Step::Arrive { model, count, slo_ms }),
         4 => (0_u32..3).prop_map(|group| Step::FreeStage { group }),
         6 => (0_usize..8, proptest::bool::weighted(0.1)).prop_map(|(nth, stale)| Step::Finish { nth, stale }),
         1 => (0_u64..60).prop_map(|request| Step::Cancel { request }),
@@ -149,7 +151,7 @@ impl<S: Scheduler> Driver<S> {
         }
         // Who was admitted once waits again whatever the limit.
         let waiting = (self.waiting)(&self.machine);
-        if matches!(event, Event::Arrived(_)) {
+        if matches!(event, Event::Arrived(_) | Event::ArrivedTogether(_)) {
             assert!(waiting <= self.settings.max_waiting.max(waited), "more wait than allowed");
         }
         if let Some(at) = self.machine.next_wakeup() {
@@ -182,7 +184,9 @@ impl<S: Scheduler> Driver<S> {
 
     fn rejected(&self, id: RequestId, reason: Reason, event: &Event) {
         match reason {
-            Reason::NoReplica | Reason::QueueFull => assert!(matches!(event, Event::Arrived(_))),
+            Reason::NoReplica | Reason::QueueFull => {
+                assert!(matches!(event, Event::Arrived(_) | Event::ArrivedTogether(_)));
+            }
             Reason::TooLate { predicted } => {
                 assert_eq!(self.settings.admission, Admission::Deadline);
                 assert!(predicted > self.deadlines[&id], "refused at {predicted:?} though in time");
@@ -210,12 +214,17 @@ impl<S: Scheduler> Driver<S> {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Arrive { model, slo_ms } => {
-                let id = RequestId(self.requests);
-                self.requests += 1;
+            Step::Arrive { model, count, slo_ms } => {
+                let ids = (self.requests..self.requests + count).map(RequestId);
+                self.requests += count;
                 let deadline = if slo_ms == 0 { Time::NEVER } else { self.now + Span::from_millis(slo_ms) };
-                self.deadlines.insert(id, deadline);
-                self.event(Event::Arrived(Request { id, model: ModelId(model), arrived: self.now, deadline }));
+                self.deadlines.extend(ids.clone().map(|id| (id, deadline)));
+                let request = |id| Request { id, model: ModelId(model), arrived: self.now, deadline };
+                let requests: Vec<Request> = ids.map(request).collect();
+                self.event(match requests[..] {
+                    [only] => Event::Arrived(only),
+                    _ => Event::ArrivedTogether(requests),
+                });
             }
             Step::FreeStage { group } => {
                 let group = GroupId(group);
