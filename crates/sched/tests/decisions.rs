@@ -310,24 +310,27 @@ fn what_cost_a_group_alone_is_refused_and_all_else_runs() {
     ];
     check(with(Dispatch::ShortestQueue), &[1.0, 1.0], &story);
     // Where no other group is up, the innocent wait for this one, unless that stays away.
-    let alone = [
-        (0, Arrive(0, 0), "launch r0 on g0"),
-        (1, Arrive(0, 50), ""),
-        (1, Arrive(0, 8), "reject r2 (at 30 ms)"),
-        (1, Arrive(0, 45), ""),
-        (2, Kill(0, 0), "reject r0 (CostGroup)"),
-        (3, Arrive(0, 0), "reject r4 (NoReplica)"),
-        // r1 would end at 51 at the latest, r3 at 46.
-        (37, Wake, "reject r3 (at 46.000001 ms)"),
-        (38, Restore(0), "launch r1 on g0"),
-        (48, Finish(1), "complete r1"),
-        (49, Arrive(0, 0), "launch r5 on g0"),
-        (50, Arrive(0, 0), ""),
-        (51, Kill(0, 2), "reject r5 (CostGroup)"),
-        (52, Lose(0), "reject r6 (GroupLost)"),
-    ];
-    check(with(Dispatch::EarliestFinish), &[1.0], &alone);
-    check(with(Dispatch::LateBinding), &[1.0], &alone);
+    let alone = |r2| {
+        [
+            (0, Arrive(0, 0), "launch r0 on g0"),
+            (1, Arrive(0, 50), ""),
+            (1, Arrive(0, 8), r2),
+            (1, Arrive(0, 45), ""),
+            (2, Kill(0, 0), "reject r0 (CostGroup)"),
+            (3, Arrive(0, 0), "reject r4 (NoReplica)"),
+            // r1 would end at 51 at the latest, r3 at 46.
+            (37, Wake, "reject r3 (at 46.000001 ms)"),
+            (38, Restore(0), "launch r1 on g0"),
+            (48, Finish(1), "complete r1"),
+            (49, Arrive(0, 0), "launch r5 on g0"),
+            (50, Arrive(0, 0), ""),
+            (51, Kill(0, 2), "reject r5 (CostGroup)"),
+            (52, Lose(0), "reject r6 (GroupLost)"),
+        ]
+    };
+    // After r1, or as the next to run: late binding promises no place in a queue.
+    check(with(Dispatch::EarliestFinish), &[1.0], &alone("reject r2 (at 30 ms)"));
+    check(with(Dispatch::LateBinding), &[1.0], &alone("reject r2 (at 20 ms)"));
 }
 
 #[test]

@@ -114,7 +114,7 @@ mod tests {
                 assert_eq!(times(hidden, profiled, length, 0), 1.0);
                 assert_eq!(times(hidden, profiled, 0, 0), 1.0, "a short text is not hurried");
                 let mut last = 1.0;
-                for tokens in [length + 1, 2 * length, 10 * length, 100 * length] {
+                for tokens in [length + 1, 3 * length, 10 * length, 100 * length] {
                     let now = times(hidden, profiled, tokens, 0);
                     // At least in proportion to the tokens, at most to their square.
                     let ratio = tokens as f64 / length as f64;
