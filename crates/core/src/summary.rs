@@ -102,6 +102,7 @@ impl Finished<'_> {
             groups: self.group_results(),
             wall_s: 0.0,
             requests_per_wall_second: 0.0,
+            warnings: Vec::new(),
         }
     }
 

@@ -180,6 +180,7 @@ impl PlannerTable {
             ("max_op", self.max_op == Some(0)),
             ("beam", self.beam == Some(0)),
             ("budget", self.budget.is_some_and(Budget::is_zero)),
+            ("time_limit", self.time_limit.is_some_and(|limit| limit.0 == Span::ZERO)),
             ("op", self.op == Some(0)),
             ("pp", self.pp == Some(0)),
         ];

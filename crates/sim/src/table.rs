@@ -88,6 +88,9 @@ impl FaultTable {
                 return Err(FileError::at_field(path, "simulation.faults.slowdown", what));
             }
         };
+        if self.lasts.0 == Span::ZERO {
+            return Err(FileError::at_field(path, "simulation.faults.lasts", "is 0: a fault lasts for some time"));
+        }
         Ok(Fault { group: GroupId(self.group), at: Time::ZERO + self.at.0, lasts: self.lasts.0, kind })
     }
 }

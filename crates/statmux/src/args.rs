@@ -81,6 +81,28 @@ pub(crate) enum Command {
     Policies,
 }
 
+/// Reads a number, size or time that must be above 0.
+pub(crate) fn positive<T>(text: &str) -> Result<T, String>
+where
+    T: std::str::FromStr + Default + PartialEq,
+    T::Err: std::fmt::Display,
+{
+    match text.parse::<T>() {
+        Ok(value) if value == T::default() => Err("must be above 0".to_owned()),
+        Ok(value) => Ok(value),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads a number that is 0 or more, and finite.
+pub(crate) fn limit(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        Ok(_) => Err("must be a number from 0 on".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A placement to look at, whole or after a loss.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct PlacementArg {

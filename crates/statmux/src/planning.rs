@@ -13,7 +13,7 @@ use statmux_plan::policy::find;
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_plan::unserved::{Scene, unserved};
 use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
-use statmux_sim::{Run, simulate};
+use statmux_sim::{Run, SimulateError, simulate};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -182,7 +182,15 @@ fn score_under(
     let began = Instant::now();
     let chosen = scheduling.map(|scheduling| scheduling.apply(&scenario.simulation));
     let settings = chosen.as_ref().unwrap_or(&scenario.simulation);
-    let run = simulate(&scenario.cluster, &scenario.models, windows, workload, settings)?;
+    let run = simulate(&scenario.cluster, &scenario.models, windows, workload, settings);
+    let run = run.map_err(|error| match error {
+        SimulateError::NoSuchGroup { .. } => anyhow::Error::from(FileError::at_field(
+            &scenario.path,
+            "simulation.faults",
+            format!("do not fit: {error}"),
+        )),
+        other => anyhow::Error::from(other),
+    })?;
     let wall = began.elapsed().as_secs_f64();
     let finished = Finished {
         workload,

@@ -1,6 +1,7 @@
 //! The `[cluster]`, `[profiles]` and `[[models]]` tables of a scenario.
 
 use super::error::FileError;
+use super::instance_names;
 use super::quantity::Quantity;
 use crate::cluster::{Cluster, Device};
 use crate::links::{Bandwidth, Link, Links};
@@ -66,11 +67,12 @@ pub struct ProfilesTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelTable {
-    /// The name, `{i}` counting from 0 within this entry.
-    pub name: String,
-    /// How many.
-    #[serde(default = "one")]
-    pub count: u32,
+    /// The name, `{i}` counting from 0 within this entry (`{i:02}`: with at least two digits).
+    pub name: Option<String>,
+    /// The names one by one, instead.
+    pub names: Option<Vec<String>>,
+    /// How many; 1, or as many as there are names.
+    pub count: Option<u32>,
     /// The architecture's name in the profile files.
     pub profile: String,
     /// The promised latency.
@@ -111,6 +113,9 @@ impl ClusterTable {
             let memory = self
                 .memory
                 .ok_or_else(|| wrong("memory", "is missing: the weights budget of one device, such as \"13 GiB\""))?;
+            if memory.0 == Bytes::ZERO {
+                return Err(wrong("memory", "is 0: no model fits on a device without memory"));
+            }
             if devices > MOST_DEVICES {
                 return Err(wrong("devices", "is over a million"));
             }
@@ -139,6 +144,13 @@ impl ClusterTable {
         for entry in &self.nodes {
             if !(entry.speed > 0.0 && entry.speed.is_finite()) {
                 return Err(wrong("nodes", &format!("has a device speed of {}: it must be positive", entry.speed)));
+            }
+            if entry.count == 0 || entry.devices == 0 || entry.memory.0 == Bytes::ZERO {
+                let what = format!(
+                    "has an entry of {} x {} devices with {}: all three must be above 0",
+                    entry.count, entry.devices, entry.memory.0
+                );
+                return Err(wrong("nodes", &what));
             }
             if u64::from(entry.count) * u64::from(entry.devices) > u64::from(MOST_DEVICES) {
                 return Err(wrong("nodes", "has over a million devices"));
@@ -206,6 +218,13 @@ impl<'de> Deserialize<'de> for LinkTable {
     }
 }
 
+impl ModelTable {
+    /// How many models the entry describes.
+    pub fn instances(&self) -> usize {
+        self.names.as_ref().map_or(self.count.unwrap_or(1) as usize, Vec::len)
+    }
+}
+
 /// The model instances that `tables` describe, with their profiles.
 pub fn instances(path: &Path, tables: &[ModelTable], profiles: &[Profile]) -> Result<Vec<ModelSpec>, FileError> {
     let known: BTreeMap<&str, &Arc<ModelProfile>> =
@@ -217,27 +236,32 @@ pub fn instances(path: &Path, tables: &[ModelTable], profiles: &[Profile]) -> Re
         let profile = *known.get(table.profile.as_str()).ok_or_else(|| {
             FileError::unknown_name(path, field("profile"), "profile", &table.profile, known.keys().copied())
         })?;
-        if table.count > 1 && !table.name.contains("{i}") {
-            let help = format!("write name = \"{}{{i}}\"", table.name);
-            return Err(FileError::at_field(path, field("name"), "has no {i}, so its models would share one name")
-                .with_help(help));
-        }
-        if table.count == 0 || models.len() + table.count as usize > MOST_MODELS {
-            return Err(FileError::at_field(path, field("count"), format!("is {}: out of range", table.count)));
+        let own = instance_names::names(
+            table.name.as_deref(),
+            table.names.as_deref(),
+            table.count,
+            MOST_MODELS.saturating_sub(models.len()),
+        );
+        let own = own.map_err(|(key, what, help)| {
+            let error = FileError::at_field(path, field(key), what);
+            match help {
+                Some(help) => error.with_help(help),
+                None => error,
+            }
+        })?;
+        if table.slo.0 == Slo::Latency(Span::ZERO) {
+            return Err(FileError::at_field(path, field("slo"), "is 0: nothing is answered in no time")
+                .with_help("a model without a promise has slo = \"none\""));
         }
         if matches!(table.slo.0, Slo::Scale(_)) && profile.single_device_seconds().is_none() {
             let what = format!("is a scale, but profile `{}` has no single-device latency (op 1, pp 1)", table.profile);
             let help = "give the SLO as { latency = \"755 ms\" }";
             return Err(FileError::at_field(path, field("slo"), what).with_help(help));
         }
-        for i in 0..table.count {
-            let name = table.name.replace("{i}", &i.to_string());
-            if name.is_empty() || !names.insert(name.clone()) {
-                return Err(FileError::at_field(
-                    path,
-                    field("name"),
-                    format!("yields the name `{name}` twice or empty"),
-                ));
+        for name in own {
+            if !names.insert(name.clone()) {
+                let key = if table.names.is_some() { "names" } else { "name" };
+                return Err(FileError::at_field(path, field(key), format!("yields the name `{name}` a second time")));
             }
             models.push(ModelSpec { name, slo: table.slo.0, profile: Arc::clone(profile) });
         }

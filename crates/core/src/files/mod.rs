@@ -6,11 +6,13 @@
 
 mod cluster;
 mod error;
+mod instance_names;
 mod place;
 mod placement;
 mod profile;
 mod quantity;
 mod results;
+mod unique;
 mod write;
 
 pub use cluster::{ClusterTable, ModelTable, ProfilesTable, SloValue, instances};

@@ -17,6 +17,7 @@ struct ProfileFile {
     device: String,
     #[serde(default)]
     provenance: String,
+    #[serde(deserialize_with = "super::unique::map")]
     models: BTreeMap<String, ModelEntry>,
 }
 
@@ -24,7 +25,7 @@ struct ProfileFile {
 #[serde(deny_unknown_fields)]
 struct ModelEntry {
     configs: Vec<ConfigEntry>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "super::unique::map")]
     cuts: BTreeMap<String, Vec<usize>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens: Option<u32>,
@@ -35,9 +36,10 @@ struct ModelEntry {
 struct ConfigEntry {
     op: u32,
     pp: u32,
+    #[serde(deserialize_with = "super::unique::map")]
     stage_latency_s: BTreeMap<String, Vec<f64>>,
     stage_weight_bytes: Vec<f64>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "super::unique::map")]
     stage_activation_bytes: BTreeMap<String, Vec<f64>>,
 }
 
@@ -157,7 +159,9 @@ fn per_batch<T>(
     for (batch, numbers) in entries {
         let size = batch.parse::<u32>().ok().filter(|&size| size > 0);
         let size = size.ok_or_else(|| (key, format!("has the key \"{batch}\", which is not a batch size")))?;
-        sizes.insert(size, per_stage(key, numbers, stages, check)?);
+        if sizes.insert(size, per_stage(key, numbers, stages, check)?).is_some() {
+            return Err((key, format!("has batch size {size} twice")));
+        }
     }
     Ok(sizes)
 }
@@ -204,6 +208,9 @@ mod tests {
         check("0.25]", "-0.25]", "stage_latency_s has -0.25: must be positive seconds");
         check("{\"1\":", "{\"x\":", "has the key \"x\", which is not a batch size");
         check("{\"1\":", "{\"2\":", "lacks batch size \"1\"");
+        check("{\"1\":", "{\"1\": [0.5, 0.5], \"1\":", "the key `1` stands here twice");
+        check("{\"1\":", "{\"1\": [0.5, 0.5], \"01\":", "stage_latency_s has batch size 1 twice");
+        check("\"a\": {", "\"a\": {\"configs\": []}, \"a\": {", "the key `a` stands here twice");
         check("\"pp\": 2", "\"pp\": 0", "both count from 1");
         check("{\"2\": [6]}", "{\"3\": [6]}", "models[\"a\"].cuts has [6] for 3 stages");
         check("{\"2\": [6]}", "{\"2\": [0]}", "layers must increase, from 1 on");

@@ -50,6 +50,9 @@ pub struct ResultsFile {
     pub wall_s: f64,
     /// Requests simulated per second of wall-clock time.
     pub requests_per_wall_second: f64,
+    /// What in the scenario looks like a mistake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Latencies in seconds.

@@ -163,7 +163,7 @@ impl LogReader {
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let file = File::open(path).map_err(|cause| FileError::io(path, "cannot read", cause))?;
         let mut lines = BufReader::new(file);
-        let first = next_line(path, &mut lines)?;
+        let first = next_line(path, &mut lines)?.map(|line| line.trim_start_matches('\u{feff}').to_owned());
         let first = first.ok_or_else(|| FileError::whole(path, "is empty: an event log begins with a header"))?;
         let header: LogHeader = parse_json(path, &first)?;
         check_version(path, header.version)?;

@@ -66,6 +66,8 @@ struct Comparison {
     #[serde(skip_serializing_if = "Option::is_none")]
     bound_replacing: Option<f64>,
     policies: Vec<Row>,
+    /// What in the scenario looks like a mistake.
+    warnings: Vec<String>,
     provenance: Vec<String>,
 }
 
@@ -94,6 +96,7 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
         bound_of: BOUND_OF.words(),
         bound_replacing: bound_replacing(&scenario, &scenario.test, rows.iter().map(|row| row.policy)),
         policies: rows,
+        warnings: scenario.warnings.clone(),
         provenance: scenario.provenance.clone(),
     };
     let text = || {

@@ -1,6 +1,6 @@
 //! `statmux compare-runs`: a simulated and a served run of one workload, side by side.
 
-use crate::args::Common;
+use crate::args::{Common, limit};
 use crate::output::{End, UsageError, print};
 use clap::Args;
 use serde::Serialize;
@@ -20,10 +20,10 @@ pub(crate) struct CompareRunsArgs {
     #[arg(value_name = "SERVED")]
     served: PathBuf,
     /// Ends with exit code 3 if attainment differs by more percentage points
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = limit)]
     max_attainment_points: Option<f64>,
     /// Ends with exit code 3 if mean latency differs by more per cent
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = limit)]
     max_mean_percent: Option<f64>,
 }
 

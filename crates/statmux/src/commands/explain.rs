@@ -45,6 +45,8 @@ struct ExplainResult {
     remedies: Vec<RemedyResult>,
     /// What the loss of each group would leave.
     losses: Vec<LossResult>,
+    /// What in the scenario looks like a mistake.
+    warnings: Vec<String>,
     provenance: Vec<String>,
 }
 
@@ -153,6 +155,7 @@ impl ExplainResult {
             models: explanation.models.iter().map(model).collect(),
             remedies: remedies.iter().map(remedy).collect(),
             losses: groups.zip(losses).enumerate().map(loss).collect(),
+            warnings: scenario.warnings.clone(),
             provenance: scenario.provenance.clone(),
         }
     }

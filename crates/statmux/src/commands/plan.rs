@@ -1,6 +1,6 @@
 //! `statmux plan`: search a placement; say what was found and how good it is.
 
-use crate::args::{Common, ScenarioArg};
+use crate::args::{Common, ScenarioArg, positive};
 use crate::commands::tables::{fates, placement_table};
 use crate::interrupt;
 use crate::output::{End, print_beside, say};
@@ -24,7 +24,7 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// How long the `statmux` policy searches, such as 10s
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = positive::<Span>)]
     budget: Option<Span>,
     /// The share of its requests that every model is to be served in time, such as `95%`: `statmux` plans for it
     /// first; exit code 3 if any model gets less on the test window
@@ -60,6 +60,8 @@ struct PlanResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_optimal: Option<bool>,
     notes: Vec<String>,
+    /// What in the scenario looks like a mistake.
+    warnings: Vec<String>,
     provenance: Vec<String>,
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
         ilp_objective: planned.plan.details.ilp_objective,
         proven_optimal: planned.plan.details.proven,
         notes: planned.plan.notes.clone(),
+        warnings: scenario.warnings.clone(),
         provenance: scenario.provenance.clone(),
     };
     let text = || {

@@ -1,6 +1,6 @@
 //! `statmux replay`: the scenario's workload, sent to a server over HTTP.
 
-use crate::args::{Common, Format, ScenarioArg};
+use crate::args::{Common, Format, ScenarioArg, positive};
 use crate::commands::tables::{groups_table, models_table, summary_table};
 use crate::interrupt;
 use crate::output::{End, UsageError, print_beside, say};
@@ -35,17 +35,22 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     requests_out: Option<PathBuf>,
     /// Tokens in prompts whose length the workload does not say
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = tokens())]
     prompt_tokens: u32,
     /// Tokens asked of decoders where the workload does not say
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = tokens())]
     output_tokens: u32,
     /// A request without an answer after this long has failed
-    #[arg(long, value_name = "TIME", default_value = "120 s")]
+    #[arg(long, value_name = "TIME", default_value = "120 s", value_parser = positive::<Span>)]
     timeout: Span,
     /// A file whose first line is the key to show to the server
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+}
+
+/// So many tokens can be put into one request.
+fn tokens() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1 << 20)
 }
 
 /// What `--format json` prints: the results as `simulate` prints them, and how the client did.

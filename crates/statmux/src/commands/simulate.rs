@@ -31,11 +31,12 @@ pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     }
     let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
     let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
-    let (run, results) = score(&scenario, &windows, &scenario.test)?;
+    let (run, mut results) = score(&scenario, &windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
         write_results_at(path, &scenario.test, &names, &run.outcomes, scenario.offset)?;
     }
+    results.warnings.clone_from(&scenario.warnings);
     let text = || {
         let mut text = summary_table(&results).to_text();
         text.push('\n');

@@ -84,6 +84,8 @@ struct SizeResult {
     /// Which plans the bound is of.
     bound_of: &'static str,
     trained_on: &'static str,
+    /// What in the scenario looks like a mistake.
+    warnings: Vec<String>,
     provenance: Vec<String>,
 }
 
@@ -203,6 +205,7 @@ pub(crate) fn run(args: &SizeArgs, common: Common) -> anyhow::Result<End> {
         bound: floor.map(|ease| ground.value(ease)),
         bound_of: BOUND_OF.words(),
         trained_on: base.trained_on.name(),
+        warnings: base.warnings.clone(),
         provenance: base.provenance.clone(),
     };
     print_beside(args.output.as_deref(), common.format, || text(args, &ground, &result), &result)?;

@@ -2,10 +2,12 @@
 
 mod file;
 mod overrides;
+mod strange;
 
 pub(crate) use overrides::{Override, parse_over};
 
 use crate::args::{Common, ScenarioArg};
+use crate::output::say;
 use crate::output::say;
 use file::ScenarioFile;
 use statmux_core::files::{self, FileError, ModelTable};
@@ -162,6 +164,10 @@ impl Scenario {
         if !test.lengths.is_empty() || !train.lengths.is_empty() {
             remarks.push(UNUSED_TOKENS.to_owned());
         }
+        check_warmup(path, &simulation, &test)?;
+        let looked = strange::Looked { cluster: &cluster, models: &models, settings: &simulation, test: &test };
+        warnings.extend(looked.warnings());
+        warnings.extend(strange::profiled_twice(&models, &profiles));
         let provenance = file
             .profiles
             .files
@@ -191,6 +197,17 @@ impl Scenario {
 const UNUSED_TOKENS: &str = "the workload's token counts are read, but neither planner nor simulator uses them: every \
                              request takes as long as its model's profile says";
 
+/// Refuses a warm-up that leaves no request for the statistics.
+fn check_warmup(path: &Path, settings: &SimulationSettings, workload: &Workload) -> Result<(), FileError> {
+    let (Some(first), Some(last)) = (workload.arrived.first(), workload.arrived.last()) else { return Ok(()) };
+    let (warmup, span) = (settings.warmup, last.since(*first));
+    if warmup == Span::ZERO || span == Span::ZERO || warmup * 2 < span {
+        return Ok(());
+    }
+    let what = format!("is {warmup} at both ends, which leaves nothing of the {span} from first to last request");
+    Err(FileError::at_field(path, "simulation.warmup", what))
+}
+
 /// By model: the folder or preset that its entry names, else the preset that its profile was made of.
 fn sources(folder: &Path, tables: &[ModelTable]) -> Vec<Source> {
     let source = |(index, table): (usize, &ModelTable)| {
@@ -200,7 +217,7 @@ fn sources(folder: &Path, tables: &[ModelTable]) -> Vec<Source> {
             // Profiles of several lengths are named `model@length`.
             None => ("profile", table.profile.split('@').next().unwrap_or_default().to_owned()),
         };
-        std::iter::repeat_n(Source { text, field: format!("models[{index}].{key}") }, table.count as usize)
+        std::iter::repeat_n(Source { text, field: format!("models[{index}].{key}") }, table.instances())
     };
     tables.iter().enumerate().flat_map(source).collect()
 }

@@ -1,6 +1,6 @@
 //! Workloads that a requests file lists.
 
-use super::remark::{far_apart, start_at, starts_late, whole_seconds};
+use super::remark::{spread, start_at, starts_late, whole_seconds};
 use super::trace::clock_time;
 use super::{Built, Site, WorkloadTable};
 use crate::clock::Epoch;
@@ -46,13 +46,16 @@ impl WorkloadTable {
             None => last,
         };
         if let Some(Quantity(duration)) = self.duration {
+            if duration == Span::ZERO {
+                return Err(site.error("duration", "is 0: for how long were requests collected?"));
+            }
             if duration < last {
                 let last = last.seconds();
                 return Err(site.error("duration", format!("ends before the last request, which arrives at {last} s")));
             }
             workload.duration = duration;
         }
-        let warnings: Vec<String> = far_apart(&workload).into_iter().collect();
+        let warnings: Vec<String> = spread(&workload).into_iter().collect();
         if warnings.is_empty() && read.clock.epoch() == Epoch::Own {
             remarks.extend(whole_seconds(&workload));
         }

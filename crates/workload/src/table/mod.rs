@@ -10,6 +10,7 @@ mod synthetic;
 mod trace;
 mod window;
 
+pub use remark::far_apart;
 pub use trace::{Fit, Mapping, ResampleTable, begin, cut};
 pub use window::{TraceTime, WindowTable};
 
@@ -181,6 +182,10 @@ impl WorkloadTable {
         self.check_keys(site, kind)?;
         if model_names.is_empty() {
             return Err(site.error("kind", "asks for requests, but the scenario has no models"));
+        }
+        let zeros = [("max_requests", self.max_requests == Some(0)), ("top_functions", self.top_functions == Some(0))];
+        if let Some((key, _)) = zeros.into_iter().find(|&(_, zero)| zero) {
+            return Err(site.error(key, "is 0: nothing would be left"));
         }
         let mut built = match kind {
             WorkloadKind::Requests => self.build_requests(site, model_names)?,

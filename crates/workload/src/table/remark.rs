@@ -15,18 +15,20 @@ pub(super) fn starts_late(offset: Span, span: Span) -> Option<String> {
     })
 }
 
-/// That requests are so few and far apart that their times may have been misread.
-pub(super) fn far_apart(workload: &Workload) -> Option<String> {
+/// The same as [`far_apart`] for the requests of a workload.
+pub(super) fn spread(workload: &Workload) -> Option<String> {
+    far_apart(workload.len(), workload.arrived.last()?.since(*workload.arrived.first()?))
+}
+
+/// That so many requests within `span` are so far apart that their times may have been misread.
+pub fn far_apart(requests: usize, span: Span) -> Option<String> {
     const MONTH: Span = Span::from_millis(28 * 86_400_000);
     const RARE: f64 = 0.1;
-    let (first, last) = (workload.arrived.first()?, workload.arrived.last()?);
-    let span = last.since(*first);
-    let rate = workload.len() as f64 / span.seconds();
+    let rate = requests as f64 / span.seconds();
     (span >= MONTH && rate < RARE).then(|| {
         format!(
-            "{} requests arrive over {:.0} days, one every {:.0} s: are their times really in seconds? (Milliseconds: \
+            "{requests} requests arrive over {:.0} days, one every {:.0} s: are their times really in seconds? (Milliseconds: \
              `columns = {{ arrival_unit = \"ms\" }}`.)",
-            workload.len(),
             span.seconds() / 86_400.0,
             1.0 / rate
         )

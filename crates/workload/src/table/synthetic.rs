@@ -21,6 +21,9 @@ impl WorkloadTable {
         let rate = site.positive("rate", self.rate)?;
         let Quantity(duration) =
             self.duration.ok_or_else(|| site.error("duration", "is missing: for how long do requests arrive?"))?;
+        if duration == Span::ZERO {
+            return Err(site.error("duration", "is 0: for how long do requests arrive?"));
+        }
         if rate * duration.seconds() > MOST_REQUESTS as f64 / 2.0 {
             let count = rate * duration.seconds();
             return Err(

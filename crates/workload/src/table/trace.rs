@@ -1,6 +1,6 @@
 //! Workloads from recorded traces.
 
-use super::remark::{far_apart, starts_late};
+use super::remark::{spread, starts_late};
 use super::{Built, Site, WorkloadTable};
 pub use crate::transform::{Fit, Mapping};
 
@@ -87,7 +87,7 @@ impl WorkloadTable {
         let format = self.format.map_or("trace", |format| format.name());
         let mut warnings = Vec::new();
         if recorded_instants && how.is_none() {
-            warnings.extend(far_apart(&workload));
+            warnings.extend(spread(&workload));
         }
         let offset = if self.window.is_some() { Span::ZERO } else { taken_off + starts.since(Time::ZERO) };
         if self.window.is_none() && remarks.is_empty() {

@@ -3,7 +3,7 @@
 #[cfg(feature = "candle")]
 mod grid;
 
-use crate::args::Common;
+use crate::args::{Common, positive};
 use crate::output::End;
 use clap::Args;
 use statmux_core::Bytes;
@@ -33,13 +33,13 @@ pub(crate) struct ProfileArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = one_to(65_536))]
     output_tokens: u32,
     /// Runs of each point that do not count
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=100_000))]
     warm_up: u32,
     /// Runs of each point that count
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = one_to(100_000))]
     repeats: u32,
     /// Memory of one device
-    #[arg(long, value_name = "SIZE", default_value = "16 GiB")]
+    #[arg(long, value_name = "SIZE", default_value = "16 GiB", value_parser = positive::<Bytes>)]
     memory: Bytes,
     /// The profile file to write (`-` is stdout); finished points wait in FILE.journal, from which an interrupted run goes on
     #[arg(short, long, value_name = "FILE")]

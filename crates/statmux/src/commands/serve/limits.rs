@@ -1,5 +1,6 @@
 //! Limits of the server, from the command line.
 
+use crate::args::positive;
 use clap::Args;
 use statmux_core::{Bytes, Span};
 use statmux_serve::http::HttpSettings;
@@ -9,19 +10,19 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct LimitArgs {
     /// The largest request body
-    #[arg(long, value_name = "SIZE", default_value = "8 MiB", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "8 MiB", value_parser = positive::<Bytes>, help_heading = "Limits")]
     body_limit: Bytes,
     /// How long a body may take to come in
-    #[arg(long, value_name = "TIME", default_value = "30 s", help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", default_value = "30 s", value_parser = positive::<Span>, help_heading = "Limits")]
     body_timeout: Span,
     /// How long a connection may stay idle, and take to send a request's head
-    #[arg(long, value_name = "TIME", default_value = "75 s", help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", default_value = "75 s", value_parser = positive::<Span>, help_heading = "Limits")]
     idle_timeout: Span,
     /// The most connections at once
-    #[arg(long, value_name = "N", default_value_t = 16_384, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = positive::<usize>, help_heading = "Limits")]
     connections: usize,
     /// The most requests inside at once; `simulation.max_waiting` limits those that wait
-    #[arg(long, value_name = "N", default_value_t = 65_536, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = positive::<usize>, help_heading = "Limits")]
     pub(super) concurrency: usize,
     /// How many groups a request may take down and be run again; beyond that it is refused with `cost_group`
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
@@ -30,7 +31,7 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value = "60 s", help_heading = "Limits")]
     drain_limit: Span,
     /// Threads for connections; default: as many as cores, at most 4
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", value_parser = positive::<usize>, help_heading = "Limits")]
     pub(super) workers: Option<usize>,
 }
 

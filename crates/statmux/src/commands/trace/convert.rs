@@ -1,7 +1,7 @@
 //! `statmux trace convert`: a trace as a requests file.
 
 use super::{Onto, Source};
-use crate::args::Common;
+use crate::args::{Common, positive};
 use crate::output::{End, UsageError, print_beside, say};
 use clap::Args;
 use serde::Serialize;
@@ -45,7 +45,7 @@ pub(super) struct ConvertArgs {
     #[arg(long, value_name = "SHARE", conflicts_with = "resample")]
     thin: Option<f64>,
     /// Keeps only the first so many requests
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive::<u64>)]
     max_requests: Option<u64>,
 }
 

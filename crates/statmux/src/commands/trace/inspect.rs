@@ -1,7 +1,7 @@
 //! `statmux trace inspect`: a trace in figures and a picture.
 
 use super::{Part, Source};
-use crate::args::Common;
+use crate::args::{Common, positive};
 use crate::output::{End, print};
 use clap::Args;
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub(super) struct InspectArgs {
     #[command(flatten)]
     source: Source,
     /// How many of the busiest functions to show
-    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = positive::<usize>)]
     top: usize,
     /// Into how many intervals the picture of load divides the time
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -11,9 +11,9 @@ use clap::{Args, Subcommand};
 use statmux_core::files::FileError;
 use statmux_core::{Span, Time};
 use statmux_workload::Format;
-use statmux_workload::recorded::Trace;
+use statmux_workload::recorded::{Recorded, Trace};
 use statmux_workload::requests::Columns;
-use statmux_workload::table::{Mapping, TraceTime, begin, cut};
+use statmux_workload::table::{Mapping, TraceTime, begin, cut, far_apart};
 use std::path::PathBuf;
 
 /// Arguments of `statmux trace`.
@@ -67,7 +67,7 @@ struct Source {
 #[derive(Debug, Args)]
 struct Onto {
     /// Sums the functions into so many models, m0, m1, …; each function is a model of its own if left out
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     models: Option<u32>,
     /// How functions become models: stripe, blocks
     #[arg(long, value_name = "RULE", default_value = "stripe", value_parser = mapping)]
@@ -114,9 +114,12 @@ impl Source {
         let format = self.format()?;
         let trace = format.read_mapped(&self.files, end.unwrap_or(Time::NEVER), self.columns.as_ref())?;
         let starts = begin(&trace, start, end) + trace.taken_off;
-        let (trace, span) = cut(trace, start, end);
+        let (mut trace, span) = cut(trace, start, end);
         if trace.counts().iter().all(|&count| count == 0) {
             return Err(FileError::whole(&self.files[0], "holds no request in this window").into());
+        }
+        if let Recorded::Instants(calls) = &trace.recorded {
+            trace.remarks.extend(far_apart(calls.arrived.len(), span));
         }
         Ok(Part { format, trace, span, starts })
     }

@@ -48,10 +48,17 @@ pub(super) fn run(args: &SynthArgs, common: Common) -> anyhow::Result<End> {
     if !args.days.is_finite() || args.days <= 0.0 {
         return Err(UsageError(format!("--days {}: a number above 0 was expected", args.days)).into());
     }
+    const RECORDED: f64 = 14.0;
+    if args.days > RECORDED {
+        return Err(UsageError(format!("--days {}: the published trace has {RECORDED}", args.days)).into());
+    }
     check_output(&args.output)?;
     let Like::AzureFunctions2021 = args.like;
     let seed = Seed(common.seed.unwrap_or(0));
     let trace = azure_functions_2021(args.days, args.apps, seed);
+    if trace.calls.is_empty() {
+        return Err(UsageError(format!("--days {}: no call comes so soon", args.days)).into());
+    }
     trace.write(&args.output)?;
     let data = Data {
         file: args.output.display().to_string(),
