@@ -63,6 +63,7 @@ pub(crate) fn plan(scenario: &Scenario, policy: Option<&str>, progress: &dyn Pro
                 format!("cannot be carried out: {error}"),
             ))
         }
+        PlanError::Simulate(error) => blamed(scenario, error),
         other => anyhow::Error::from(other),
     })?;
     Ok(Planned { policy: name, plan, wall: began.elapsed(), clairvoyant })
@@ -172,6 +173,16 @@ pub(crate) fn score(
     score_under(scenario, None, windows, workload)
 }
 
+/// The error of a simulation; a fault of a group that is not there is the scenario's.
+fn blamed(scenario: &Scenario, error: SimulateError) -> anyhow::Error {
+    match error {
+        SimulateError::NoSuchGroup { .. } => {
+            FileError::at_field(&scenario.path, "simulation.faults", format!("do not fit: {error}")).into()
+        }
+        other => other.into(),
+    }
+}
+
 /// Simulates `windows` under `workload`; `scheduling` goes before the scenario's options.
 fn score_under(
     scenario: &Scenario,
@@ -183,14 +194,7 @@ fn score_under(
     let chosen = scheduling.map(|scheduling| scheduling.apply(&scenario.simulation));
     let settings = chosen.as_ref().unwrap_or(&scenario.simulation);
     let run = simulate(&scenario.cluster, &scenario.models, windows, workload, settings);
-    let run = run.map_err(|error| match error {
-        SimulateError::NoSuchGroup { .. } => anyhow::Error::from(FileError::at_field(
-            &scenario.path,
-            "simulation.faults",
-            format!("do not fit: {error}"),
-        )),
-        other => anyhow::Error::from(other),
-    })?;
+    let run = run.map_err(|error| blamed(scenario, error))?;
     let wall = began.elapsed().as_secs_f64();
     let finished = Finished {
         workload,

@@ -118,6 +118,12 @@ fn what_cannot_mean_anything_is_refused() {
             "faults = [{ group = 0, at = \"1 s\", lasts = \"1 s\", slowdown = 0.0 }]",
             &["simulation.faults.slowdown", "is 0"],
         ),
+        (
+            "stage_penalty = 0.009",
+            "faults = [{ group = 70, at = \"1 s\", lasts = \"1 s\" }]",
+            &["simulation.faults", "group 70"],
+        ),
+        ("[\"profile.json\"]", "[]", &["models[0].profile", "`small`"]),
         ("\"alpaserve\"", "\"alpaserve\"\nmax_pp = 0", &["planner.max_pp", "is 0"]),
         ("\"alpaserve\"", "\"statmux\"\nbudget = \"0 s\"", &["planner.budget", "is 0"]),
         ("\"alpaserve\"", "\"clockwork++\"\ninterval = \"0 s\"", &["planner.interval", "is 0"]),
@@ -147,7 +153,6 @@ fn numbers_of_options_are_checked() {
         ("plan s.toml --budget 0s", "--budget"),
         ("size s.toml --target 0%", "--target"),
         ("size s.toml --target nan", "--target"),
-        ("size s.toml --target 99% --seeds 0", "--seeds"),
         ("size s.toml --target 99% --most-devices 0", "--most-devices"),
         ("trace inspect r.csv --intervals 0", "--intervals"),
         ("trace inspect r.csv --top 0", "--top"),
@@ -236,6 +241,12 @@ fn what_is_merely_strange_is_warned_of_by_name() {
 }
 
 #[test]
+fn profiles_of_two_files_are_warned_of() {
+    let twice = &[("[\"profile.json\"]", "[\"profile.json\", \"profile.json\"]")];
+    assert_eq!(warnings(twice, &[]), ["profile `small` is in 2 of the profile files; the last one's holds"]);
+}
+
+#[test]
 fn requests_that_can_never_be_in_time_are_counted() {
     let session = Session::new(|scenario| {
         let from = scenario.find("[workload]").expect("there");
@@ -258,7 +269,7 @@ fn requests_that_can_never_be_in_time_are_counted() {
         "compare s.toml --policies round-robin,alpaserve",
         "simulate s.toml --placement p.json",
         "explain s.toml --placement p.json",
-        "size s.toml --target 10%",
+        "size s.toml --target 10% --draws 0",
         "sweep s.toml --over cluster.devices=2,4 --policies round-robin --out o",
     ] {
         let ran = session.run(command);

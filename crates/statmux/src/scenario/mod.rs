@@ -8,7 +8,6 @@ pub(crate) use overrides::{Override, parse_over};
 
 use crate::args::{Common, ScenarioArg};
 use crate::output::say;
-use crate::output::say;
 use file::ScenarioFile;
 use statmux_core::files::{self, FileError, ModelTable};
 use statmux_core::{Cluster, ModelSpec, Profile, Seed, Span, Workload};

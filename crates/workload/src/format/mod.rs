@@ -17,6 +17,7 @@ mod splitwise;
 use crate::input::Input;
 use crate::recorded::Trace;
 use crate::requests::Columns;
+use crate::rows::shorten;
 use serde::Deserialize;
 use statmux_core::Time;
 use statmux_core::files::FileError;
@@ -111,7 +112,8 @@ impl Format {
         }
         let input = Input::open(path)?;
         let line = input.beginning().split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty());
-        let line = String::from_utf8_lossy(line.unwrap_or_default()).to_lowercase();
+        let first = String::from_utf8_lossy(line.unwrap_or_default());
+        let line = first.to_lowercase();
         if line.is_empty() {
             return Err(FileError::whole(path, "is empty"));
         }
@@ -132,7 +134,12 @@ impl Format {
         let headless = line.split([',', ';', '\t', '|']).count() == 6 && line.starts_with(|c: char| c.is_ascii_digit());
         marked.or(headless.then_some(Self::ServeGen)).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|format| format.name()).collect();
-            FileError::at_line(path, 1, "is the beginning of no trace format we know").with_help(format!(
+            FileError::at_line(
+                path,
+                1,
+                format!("is the beginning of no trace format we know: {}", shorten(first.trim())),
+            )
+            .with_help(format!(
                 "name the format, one of {}; or the columns, such as arrival=timestamp,model=endpoint",
                 names.join(", ")
             ))
