@@ -202,6 +202,15 @@ fn messages_say_where() {
     check(chat, "messages", picture, "messages[0].content[1].type", "must be \"text\"");
     check(chat, "messages", json!([{"role": "user", "content": "x", "nam": "y"}]), "messages[0].nam", "`name`");
     check(chat, "max_completion_tokens", json!(3), "max_tokens", "give one of them");
+    check(embed, "input", json!(""), "input", "at least one token");
+    check(embed, "input", json!([1, 9999]), "input", "vocabulary");
+    let completions = "/v1/completions";
+    check(completions, "prompt", json!(["x", ""]), "prompt", "at least one token");
+    check(completions, "stop", json!("s".repeat(2000)), "stop", "2000 bytes");
+    let inputs = json!([{"name": "input_ids", "datatype": "INT64", "shape": [1, 1], "data": [9999]}]);
+    check("/v2/models/m1/infer", "inputs", inputs, "inputs", "vocabulary");
+    let many = json!({"model": "m1", "prompt": "x".repeat(20_000), "n": 100}).to_string();
+    assert_eq!(blamed(&post(at, completions, &many)), "n");
     server.stop();
 }
 

@@ -101,6 +101,15 @@ impl ApiError {
         error
     }
 
+    /// The same; if the request is to blame, and nobody said for which field, it is for `param`.
+    #[must_use]
+    pub(crate) fn blaming(mut self, param: &'static str) -> Self {
+        if self.status == StatusCode::BAD_REQUEST {
+            self.detail.param.get_or_insert(param.into());
+        }
+        self
+    }
+
     /// A body that is not what it should be.
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", message)

@@ -277,10 +277,11 @@ async fn run(front: &Front, name: &str, request: Request) -> Result<Response, Ap
         let message = format!("{} bytes follow that belong to no input", binary.len());
         return Err(ApiError::invalid("inputs", message));
     }
-    let payloads = payloads(model, &tensors, &parameters.generation)?;
+    let payloads = payloads(model, &tensors, &parameters.generation).map_err(|error| error.blaming("inputs"))?;
     let outputs = outputs.unwrap_or_default();
     check_outputs(model, &payloads, &outputs)?;
-    let answers = ask_all(front, model, payloads, received.arrived, deadline).await?;
+    let answers = ask_all(front, model, payloads, received.arrived, deadline).await;
+    let answers = answers.map_err(|error| error.blaming("inputs"))?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
     let mut data = Vec::new();
     let mut bodies = Vec::new();

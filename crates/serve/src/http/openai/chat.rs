@@ -125,12 +125,13 @@ pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> R
     let ChatRequest { model: name, messages, options } = received.read()?;
     let model = model(&front, &name)?;
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let prompt = prompt(model, messages)?;
+    let prompt = prompt(model, messages).map_err(|error| error.blaming("messages"))?;
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("chatcmpl-{:x}-{number:x}", front.started_s);
     // To the end of the context; a prompt that leaves no room is refused for that.
     let room = |prompt: usize| model.card.max_tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX)).max(1);
-    let choices = Choices::ask(&front, model, vec![prompt], &options, room, when)?;
+    let choices = Choices::ask(&front, model, vec![prompt], &options, room, when);
+    let choices = choices.map_err(|error| error.blaming("messages"))?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
         return stream(choices, narrator).await;

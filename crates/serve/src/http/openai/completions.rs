@@ -91,13 +91,14 @@ pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) 
         return Err(ApiError::invalid("best_of", message));
     }
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let prompts = prompt.expect("it is required").tokens(model)?;
+    let prompts = prompt.expect("it is required").tokens(model).map_err(|error| error.blaming("prompt"))?;
     if prompts.is_empty() {
         return Err(ApiError::invalid("prompt", "`prompt` is an empty list: give at least one text"));
     }
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("cmpl-{:x}-{number:x}", front.started_s);
-    let choices = Choices::ask(&front, model, prompts, &options, |_| DEFAULT_MAX_TOKENS, when)?;
+    let choices = Choices::ask(&front, model, prompts, &options, |_| DEFAULT_MAX_TOKENS, when);
+    let choices = choices.map_err(|error| error.blaming("prompt"))?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
         return stream(choices, narrator).await;

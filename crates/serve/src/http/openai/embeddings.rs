@@ -96,13 +96,14 @@ pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> 
         return Err(ApiError::invalid("dimensions", message));
     }
     let deadline = received.deadline(asked.deadline_ms)?;
-    let lists = asked.input.expect("it is required").tokens(model)?;
+    let lists = asked.input.expect("it is required").tokens(model).map_err(|error| error.blaming("input"))?;
     if lists.is_empty() {
         return Err(ApiError::invalid("input", "`input` is an empty list: give at least one text"));
     }
     let tokens = lists.iter().map(Vec::len).sum();
     let inputs = lists.into_iter().map(Input::embed).collect();
-    let answers = ask_all(&front, model, inputs, received.arrived, deadline).await?;
+    let answers = ask_all(&front, model, inputs, received.arrived, deadline).await;
+    let answers = answers.map_err(|error| error.blaming("input"))?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
     let vectors = answers.into_iter().enumerate().map(|(index, answer)| match answer.output {
         Output::Embedding(numbers) => Ok(Embedding { object: "embedding", index, embedding: vector(numbers, base64) }),

@@ -12,6 +12,11 @@ use utoipa::openapi::schema::Schema;
 pub(crate) const DEFAULT_MAX_TOKENS: u32 = 16;
 /// The most answers to one prompt.
 const MOST_ANSWERS: u32 = 128;
+/// The most tokens of prompts, each counted as often as it is answered, where several answers are asked for: a short
+/// body must not become a large piece of memory.
+const MOST_REPEATED_TOKENS: usize = 1 << 20;
+/// The longest stop text, in bytes.
+const LONGEST_STOP: usize = 1024;
 /// The most stop texts.
 const MOST_STOPS: usize = 4;
 
@@ -96,6 +101,9 @@ impl FromJson for Stop {
         if stops.len() > MOST_STOPS {
             return Err(Wrong::new(format!("holds {} texts; up to {MOST_STOPS} are taken", stops.len())));
         }
+        if let Some(long) = stops.iter().find(|stop| stop.len() > LONGEST_STOP) {
+            return Err(Wrong::new(format!("holds a text of {} bytes; up to {LONGEST_STOP} are taken", long.len())));
+        }
         match stops.iter().any(String::is_empty) {
             true => Err(Wrong::new("must hold texts that are not empty")),
             false => Ok(Self(stops)),
@@ -139,6 +147,13 @@ impl GenerationOptions {
     ) -> Result<Vec<Input>, ApiError> {
         let most = self.most_new_tokens()?;
         let answers = self.answers()?;
+        let tokens: usize = prompts.iter().map(Vec::len).sum();
+        if answers > 1 && tokens.saturating_mul(answers as usize) > MOST_REPEATED_TOKENS {
+            let message = format!(
+                "{answers} answers to {tokens} tokens are too many: tokens times `n` may be up to {MOST_REPEATED_TOKENS}"
+            );
+            return Err(ApiError::invalid("n", message));
+        }
         let mut inputs = Vec::new();
         for tokens in prompts {
             let max_new_tokens = most.unwrap_or_else(|| default(tokens.len()));
