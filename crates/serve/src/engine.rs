@@ -231,7 +231,7 @@ impl Engine {
     /// Stops the driver and the groups, and returns the record of events (empty unless kept in memory). Nothing more
     /// is launched; whatever is still inside is refused as [`Cause::Draining`]: drain first.
     pub fn stop(self) -> EventLog {
-        self.gateway.drain();
+        self.gateway.stop();
         self.stop_because(Cause::Draining)
     }
 

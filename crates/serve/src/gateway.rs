@@ -71,8 +71,10 @@ pub struct Gateway {
 /// Whether requests are taken in.
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
-    /// The server is about to stop, or was told to drain.
+    /// The server was told to drain, and may be told to go on.
     draining: AtomicBool,
+    /// The server is about to stop.
+    stopping: AtomicBool,
     /// Another gateway is about to take the place of this one.
     replacing: AtomicBool,
     /// The engine has stopped, and no other took its place.
@@ -82,8 +84,12 @@ pub(crate) struct Doors {
 impl Doors {
     /// Why nothing is taken in, if that is so.
     fn shut(&self) -> Option<Cause> {
-        let causes =
-            [(&self.draining, Cause::Draining), (&self.closed, Cause::NoReplica), (&self.replacing, Cause::Replacing)];
+        let causes = [
+            (&self.draining, Cause::Draining),
+            (&self.stopping, Cause::Draining),
+            (&self.closed, Cause::NoReplica),
+            (&self.replacing, Cause::Replacing),
+        ];
         causes.into_iter().find_map(|(holds, cause)| holds.load(Relaxed).then_some(cause))
     }
 }
@@ -265,11 +271,32 @@ impl Gateway {
         self.doors.shut().is_none() && model.holders.iter().any(|&group| self.board.group(group).up.load(Relaxed))
     }
 
-    /// Takes in nothing more; what is inside runs to its end.
+    /// Takes in nothing more until told otherwise; what is inside runs to its end.
     pub fn drain(&self) {
         if !self.doors.draining.swap(true, Relaxed) {
             tracing::info!(inside = self.inside(), "draining");
         }
+    }
+
+    /// Takes requests again after [`Gateway::drain`]; whether it does, for a server that is about to stop does not.
+    pub fn resume(&self) -> bool {
+        if self.doors.draining.swap(false, Relaxed) {
+            tracing::info!("no longer draining");
+        }
+        !self.doors.stopping.load(Relaxed)
+    }
+
+    /// Takes in nothing more, for good; what is inside runs to its end.
+    pub(crate) fn stop(&self) {
+        if !self.doors.stopping.swap(true, Relaxed) {
+            tracing::info!(inside = self.inside(), "draining");
+        }
+    }
+
+    /// Drains or is about to stop if `other` is: it takes its place.
+    pub(crate) fn succeed(&self, other: &Self) {
+        self.doors.draining.store(other.doors.draining.load(Relaxed), Relaxed);
+        self.doors.stopping.store(other.doors.stopping.load(Relaxed), Relaxed);
     }
 
     /// Takes in nothing more, because another gateway will.
@@ -285,7 +312,7 @@ impl Gateway {
 
     /// Whether nothing more is taken in, because the server is about to stop or was told to drain.
     pub fn is_draining(&self) -> bool {
-        self.doors.draining.load(Relaxed)
+        self.doors.draining.load(Relaxed) || self.doors.stopping.load(Relaxed)
     }
 
     /// Whether nothing more is taken in, because another placement is about to be served.

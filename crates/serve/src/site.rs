@@ -157,17 +157,22 @@ impl Site {
         };
         match started {
             Some(started) => {
-                let live = Live::new(front.succeeded(Arc::clone(started.gateway())));
-                *self.live.write().expect("nobody panics while holding it") = live;
-                if gateway.is_draining() {
-                    // It was told so meanwhile.
-                    started.gateway().drain();
-                }
+                let succeeding = Live::new(front.succeeded(Arc::clone(started.gateway())));
+                let mut live = self.live.write().expect("nobody panics while holding it");
+                // What it was told meanwhile; from here on it is told to the new one.
+                started.gateway().succeed(gateway);
+                *live = succeeding;
+                drop(live);
                 *engine = Some(started);
             }
             None => gateway.close(),
         }
         result
+    }
+
+    /// Tells the gateway at present something that its successors are to know, too.
+    pub(crate) fn tell<T>(&self, told: impl FnOnce(&Gateway) -> T) -> T {
+        told(&self.live.read().expect("nobody panics while holding it").front.gateway)
     }
 
     /// Stops the engine, and returns its record of events.

@@ -112,6 +112,33 @@ fn a_listener_of_their_own_hides_the_admin_paths_everywhere_else() {
 }
 
 #[test]
+fn a_drain_can_be_taken_back_but_not_a_stop() {
+    let server = start("", "", |_| {});
+    let at = server.address();
+    let draining = |method: &str| {
+        let reply = ask(at, method, "/admin/drain", "", "");
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.json()["draining"].as_bool().expect("a truth")
+    };
+    for _ in 0..2 {
+        assert!(!draining("GET") && !draining("DELETE"));
+        assert_eq!(get(at, "/v2/health/ready").status, 200);
+        assert!(draining("POST") && draining("POST") && draining("GET"));
+        for path in ["/v2/health/ready", "/v2/models/m0/ready"] {
+            assert_eq!(get(at, path).status, 503, "{path}");
+        }
+        let refused = ask(at, "POST", "/v1/embeddings", "", BODY);
+        assert_eq!(refused.json()["error"]["reason"], "draining");
+        assert_eq!(get(at, "/v2/health/live").status, 200);
+        assert!(!draining("DELETE"));
+        assert_eq!(ask(at, "POST", "/v1/embeddings", "", BODY).status, 200);
+    }
+    let gateway = server.gateway();
+    server.stop();
+    assert!(!gateway.resume() && gateway.is_draining(), "a stop stays a stop");
+}
+
+#[test]
 fn pages_of_other_sites_administer_nothing_whatever_they_show() {
     let server = start("", "root:two", |_| {});
     let at = server.address();

@@ -1,5 +1,6 @@
 //! For operators: metrics, what is loaded where, draining.
 
+use crate::gateway::Gateway;
 use crate::http::Front;
 use crate::http::ask::{receive, respond};
 use crate::http::error::{AdminErrors, ApiError, ErrorBody, OpenAiKeyErrors, PlaceErrors};
@@ -47,6 +48,7 @@ pub(super) struct GroupBody<'a> {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct DrainBody {
+    /// Whether nothing more is taken in.
     draining: bool,
     /// Requests inside.
     inside: usize,
@@ -110,9 +112,30 @@ fn describe(front: &Front) -> Response {
     respond(json(&body), "application/json", &[])
 }
 
-/// Takes in nothing more; what is inside runs to its end.
+/// Whether it drains.
+#[utoipa::path(get, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "whether it drains", body = DrainBody), AdminErrors))]
+pub(super) async fn drain_state(State(front): State<Arc<Front>>) -> Response {
+    drain_body(&front.gateway)
+}
+
+/// Takes in nothing more until told otherwise; what is inside runs to its end. Meanwhile it is not ready.
 #[utoipa::path(post, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "nothing more is taken in", body = DrainBody), AdminErrors))]
 pub(super) async fn drain(State(front): State<Arc<Front>>) -> Response {
-    front.gateway.drain();
-    respond(json(&DrainBody { draining: true, inside: front.gateway.inside() }), "application/json", &[])
+    match front.site.upgrade() {
+        Some(site) => site.tell(Gateway::drain),
+        None => front.gateway.drain(),
+    }
+    drain_body(&front.gateway)
+}
+
+/// Takes requests again after a drain; a server that is about to stop does not.
+#[utoipa::path(delete, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "requests are taken in", body = DrainBody),
+    (status = 409, description = "it is about to stop", body = ErrorBody), AdminErrors))]
+pub(super) async fn resume(State(front): State<Arc<Front>>) -> Result<Response, ApiError> {
+    let resumed = front.site.upgrade().is_some_and(|site| site.tell(Gateway::resume));
+    if resumed { Ok(drain_body(&front.gateway)) } else { Err(ApiError::stopping()) }
+}
+
+fn drain_body(gateway: &Gateway) -> Response {
+    respond(json(&DrainBody { draining: gateway.is_draining(), inside: gateway.inside() }), "application/json", &[])
 }

@@ -149,6 +149,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}; see /openapi.json"))
     }
 
+    /// A drain that is taken back too late.
+    pub(crate) fn stopping() -> Self {
+        Self::new(StatusCode::CONFLICT, "draining", "the server is about to stop: this cannot be taken back")
+    }
+
     pub(crate) fn unknown_model(name: &str) -> Self {
         let mut error =
             Self::new(StatusCode::NOT_FOUND, "model_not_found", format!("there is no model `{name}`; see /v1/models"));

@@ -1,5 +1,6 @@
 //! Connections: accepted, limited, encrypted, and closed when the server stops.
 
+use crate::gateway::Gateway;
 use crate::http::access::{Serves, Visitor};
 use crate::http::entrance::Entrance;
 #[cfg(unix)]
@@ -141,7 +142,7 @@ pub(crate) async fn serve(
     }
     stop.await;
     let front = site.front();
-    front.gateway.drain();
+    site.tell(Gateway::stop);
     let limit = Instant::now() + front.settings.drain_limit;
     while front.gateway.inside() > 0 && Instant::now() < limit {
         sleep(Duration::from_millis(2)).await;

@@ -137,7 +137,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
         .route("/v2/repository/index", post(repository::index))
         .route("/metrics", get(admin::metrics))
         .route("/admin/placement", get(admin::placement).put(admin::place))
-        .route("/admin/drain", post(admin::drain))
+        .route("/admin/drain", get(admin::drain_state).post(admin::drain).delete(admin::resume))
         .route("/openapi.json", get(openapi::document))
         .fallback(slashes::fallback)
         .method_not_allowed_fallback(error::no_such_method)

@@ -36,7 +36,9 @@ use utoipa::{Modify, OpenApi};
         admin::metrics,
         admin::placement,
         admin::place,
+        admin::drain_state,
         admin::drain,
+        admin::resume,
         document
     ),
     modifiers(&Keys),
