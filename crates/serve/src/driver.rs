@@ -34,13 +34,16 @@ pub enum Meaning {
     Stop,
 }
 
+/// Notes what was handled, as the world stands before the actions are performed.
+pub type Note<'a, W> = &'a mut dyn FnMut(Entry, &W);
+
 /// Drives `scheduler` until it is told to stop, or nobody can send any more; notes everything with `note`.
 pub fn drive<W: World>(
     mut scheduler: impl Scheduler,
     inbox: &Receiver<W::Message>,
     clock: Clock,
     world: &mut W,
-    mut note: Option<&mut dyn FnMut(Entry)>,
+    mut note: Option<Note<'_, W>>,
 ) {
     let mut actions = Vec::new();
     loop {
@@ -60,7 +63,7 @@ pub fn drive<W: World>(
             Meaning::Event(event) => {
                 if let Some(note) = &mut note {
                     scheduler.handle(now, event.clone(), &mut actions);
-                    note(Entry { now, event, actions: actions.clone() });
+                    note(Entry { now, event, actions: actions.clone() }, world);
                 } else {
                     scheduler.handle(now, event, &mut actions);
                 }
@@ -120,7 +123,7 @@ mod tests {
         drop(send);
         let mut log = EventLog::default();
         let mut notes = Notes(Vec::new());
-        let mut note = |entry| log.entries.push(entry);
+        let mut note = |entry, _: &Notes| log.entries.push(entry);
         drive(Alarm(Some(Time::ZERO)), &inbox, clock, &mut notes, Some(&mut note));
         assert_eq!(notes.0, [Action::Reject(RequestId(7), Reason::Cancelled)]);
         let events: Vec<_> = log.entries.iter().map(|entry| entry.event.clone()).collect();

@@ -13,6 +13,7 @@ use crate::statistics::Statistics;
 use statmux_core::backend::{Backend, BackendError};
 use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
+use statmux_sched::log::Entry;
 use statmux_sched::{AnyDiscipline, EventLog, Loss, Machine, Scheduler, Settings, StageTimes, TimesError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -173,12 +174,15 @@ impl Engine {
             match settings.record {
                 Record::Nothing => drive(scheduler, &inbox, clock, &mut ledger, None),
                 Record::Memory => {
-                    let mut note = |entry| log.entries.push(entry);
+                    let mut note = |entry, _: &Ledger| log.entries.push(entry);
                     drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
                 }
                 Record::Sent(entries) => {
                     // Whoever receives them may have failed to write; serving goes on.
-                    let mut note = |entry| drop(entries.send(Line::Entry(entry)));
+                    let mut note = |entry: Entry, ledger: &Ledger| {
+                        let origin = ledger.origin(&entry.event);
+                        drop(entries.send(Line::Entry(entry, origin)));
+                    };
                     drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
                 }
             }

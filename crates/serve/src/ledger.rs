@@ -5,6 +5,7 @@
 
 use crate::board::Board;
 use crate::driver::{Meaning, World};
+use crate::event_log::Origin;
 use crate::group::{Entry, Job};
 use crate::request::{Answer, Cause, Course, Refusal, Reply, Submission};
 use crate::statistics::{Statistics, Tokens};
@@ -332,6 +333,19 @@ impl Ledger {
         if let Some(trail) = &open.reply.trail {
             trail.refused(cause.name());
         }
+    }
+
+    /// Which client's request arrives, if it came over HTTP.
+    pub(crate) fn origin(&self, event: &Event) -> Option<Origin> {
+        let request = match event {
+            Event::Arrived(request) => request,
+            // They are inputs of one request.
+            Event::ArrivedTogether(requests) => requests.first()?,
+            _ => return None,
+        };
+        let trail = self.open.get(&request.id)?.reply.trail.as_ref()?;
+        let trace_id = trail.trace.as_ref().map(|trace| trace.trace_id().to_owned());
+        Some(Origin { request_id: trail.id.to_string(), trace_id })
     }
 
     fn take(&mut self, id: RequestId) -> Open {

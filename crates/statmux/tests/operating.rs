@@ -131,6 +131,17 @@ fn each_request_leaves_a_line_with_who_what_and_how() {
     }
     let (_, rest) = server.end();
     assert!(!rest.contains("one\""), "{rest}");
+
+    // The event log names the request, and replays all the same; so does a log from before it did.
+    let log = session.read("events.jsonl");
+    let arrival = log.lines().find(|line| line.contains("\"arrived\"")).expect("a request arrived");
+    let arrived = &json(arrival)["event"]["arrived"];
+    assert_eq!((&arrived["request_id"], &arrived["trace_id"]), (&"mine-1".into(), &TRACE.into()), "{arrival}");
+    assert_eq!(session.json("replay-log events.jsonl s.toml")["same"], true);
+    let named = format!(",\"request_id\":\"mine-1\",\"trace_id\":\"{TRACE}\"");
+    assert!(log.contains(&named), "{arrival}");
+    session.write("events.jsonl", &log.replace(&named, ""));
+    assert_eq!(session.json("replay-log events.jsonl s.toml")["same"], true);
 }
 
 #[test]

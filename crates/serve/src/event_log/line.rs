@@ -1,5 +1,6 @@
 //! One entry of the event log as it stands in the file. Times are nanoseconds of the server's clock.
 
+use super::Origin;
 use serde::{Deserialize, Serialize};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use statmux_sched::log::Entry;
@@ -60,6 +61,11 @@ struct ArrivalLine {
     /// Absent without an SLO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline_ns: Option<u64>,
+    /// The client's request as the server's log lines name it; replays pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -102,6 +108,23 @@ pub(super) fn check(entry: &Entry, models: usize, groups: usize) -> Result<(), S
     Ok(())
 }
 
+impl EntryLine {
+    /// The line for `entry`, an arrival with where it came from.
+    pub(super) fn new(entry: &Entry, origin: Option<&Origin>) -> Self {
+        let mut line = Self::from(entry);
+        let arrivals = match &mut line.event {
+            EventLine::Arrived(arrival) => std::slice::from_mut(arrival),
+            EventLine::ArrivedTogether { requests } => requests,
+            _ => return line,
+        };
+        for arrival in arrivals {
+            arrival.request_id = origin.map(|origin| origin.request_id.clone());
+            arrival.trace_id = origin.and_then(|origin| origin.trace_id.clone());
+        }
+        line
+    }
+}
+
 impl From<&Entry> for EntryLine {
     fn from(entry: &Entry) -> Self {
         Self {
@@ -129,6 +152,8 @@ impl From<&Request> for ArrivalLine {
             model: model.0,
             arrived_ns: arrived.nanos(),
             deadline_ns: (deadline != Time::NEVER).then(|| deadline.nanos()),
+            request_id: None,
+            trace_id: None,
         }
     }
 }

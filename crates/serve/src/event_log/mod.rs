@@ -52,8 +52,17 @@ fn is_zero(number: &u32) -> bool {
 pub enum Line {
     /// A placement takes the place of the one before, and a new scheduler begins.
     Placed(LogHeader),
-    /// An event, and what the scheduler did.
-    Entry(Entry),
+    /// An event, what the scheduler did, and for an arrival over HTTP which request that was.
+    Entry(Entry, Option<Origin>),
+}
+
+/// A client's request as the server's log lines name it; the scheduler knows nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its id.
+    pub request_id: String,
+    /// The trace it belongs to, if the client named one.
+    pub trace_id: Option<String>,
 }
 
 /// A log that is being written.
@@ -112,8 +121,8 @@ fn write(mut file: BufWriter<File>, inbox: &Receiver<Line>) -> std::io::Result<u
         };
         match line {
             Line::Placed(header) => serde_json::to_writer(&mut file, &header)?,
-            Line::Entry(entry) => {
-                serde_json::to_writer(&mut file, &EntryLine::from(&entry))?;
+            Line::Entry(entry, origin) => {
+                serde_json::to_writer(&mut file, &EntryLine::new(&entry, origin.as_ref()))?;
                 written += 1;
             }
         }
