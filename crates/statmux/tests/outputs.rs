@@ -89,6 +89,21 @@ fn paths_that_cannot_be_written_are_refused_before_the_work() {
         }
     }
     assert_eq!(session.read("read-only.csv"), "old");
+    // What is written while the command runs, or after a server was asked, is looked at first as well.
+    let text = session.read("s.toml").replace("\"alpaserve\"", "\"statmux\"\nbudget = \"50 h\"");
+    session.write("long.toml", &text);
+    for command in [
+        "serve long.toml --backend sleep --listen 127.0.0.1:0 --event-log",
+        "replay s.toml --target http://127.0.0.1:1 --requests-out",
+        "profile --models bert-small -o",
+    ] {
+        for (target, expected) in targets.iter().filter(|_| !command.starts_with("profile") || cfg!(feature = "candle"))
+        {
+            session.refuses(&format!("{command} {target}"), &[expected, target, "help:"]);
+        }
+    }
+    fs::remove_file(session.folder().join("long.toml")).expect("ours");
+    assert_eq!(session.files(), before);
     for (command, taken) in [
         ("sweep s.toml --over cluster.devices=2 --policies alpaserve --out", "cells"),
         ("sweep s.toml --over cluster.devices=2 --policies alpaserve --out", "sweep.csv/"),

@@ -23,6 +23,7 @@ use serde::Serialize;
 use statmux_core::files::FileError;
 use statmux_core::{Share, Slo, Span, Time, Workload};
 use statmux_plan::bound::Of;
+use statmux_report::number;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -239,6 +240,17 @@ fn cv(question: &Question<'_>) -> Result<(&'static str, f64), FileError> {
     })
 }
 
+/// A share as people read it, with as many digits as tell it from `target`: 98.96 % is not 99.0 %.
+pub(crate) fn beside(share: f64, target: f64) -> String {
+    let plain = number::percent(share);
+    if share >= target || plain != number::percent(target) {
+        return plain;
+    }
+    let digits =
+        (2..=6).find(|&digits| format!("{:.digits$}", 100.0 * share) != format!("{:.digits$}", 100.0 * target));
+    digits.map_or(plain, |digits| format!("{:.digits$} %", 100.0 * share))
+}
+
 /// `STEP` to the power of `steps`.
 fn factor(steps: i64) -> f64 {
     STEP.powi(steps as i32)
@@ -273,6 +285,14 @@ fn scaled(span: Span, times: f64) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_falls_short_is_not_shown_as_the_target() {
+        assert_eq!(beside(0.9896, 0.99), "98.96 %");
+        assert_eq!(beside(0.98999, 0.99), "98.999 %");
+        assert_eq!(beside(0.99, 0.99), number::percent(0.99));
+        assert_eq!(beside(0.5, 0.99), number::percent(0.5));
+    }
 
     #[test]
     fn a_faster_workload_is_the_same_requests_sooner() {

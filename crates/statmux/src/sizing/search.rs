@@ -4,7 +4,7 @@
 use super::patience::Patience;
 use super::walk::least;
 use super::why::{obstacles, too_slow};
-use super::{Amount, Axis, Ground};
+use super::{Amount, Axis, Ground, beside};
 use crate::interrupt;
 use crate::planning::{Planned, bound_of, bounded, plan, score_plan, short_of_floor};
 use crate::progress::Bar;
@@ -227,7 +227,7 @@ impl<'g> Search<'g> {
             results.map_or((0.0, Vec::new()), |results| (results.slo_attainment, results.models));
         let wall_s = began.elapsed().as_secs_f64();
         let outcome = match planned {
-            Some(_) => format!("{} in time", number::percent(attainment)),
+            Some(_) => format!("{} in time", beside(attainment, self.ground.question.target)),
             None => "cannot be built".to_owned(),
         };
         self.bar.line(&format!("{what}: {outcome} ({})", number::duration(wall_s)));
@@ -264,7 +264,7 @@ impl<'g> Search<'g> {
             let what = self.named(ease);
             self.bar.line(&format!("{what}: simulating {} draws of traffic like this", question.draws));
             let drawn = self.drawn(ease)?;
-            let (kept, worst) = (drawn.kept, number::percent(drawn.worst));
+            let (kept, worst) = (drawn.kept, beside(drawn.worst, question.target));
             self.bar.line(&format!("{what}: kept on {kept} of {} draws, at worst {worst}", drawn.number));
             let point = self.points.get_mut(&ease).expect("it was just tried");
             point.draws = Some(drawn);
@@ -332,7 +332,7 @@ impl<'g> Search<'g> {
             return Ok(());
         }
         let target = self.wanted();
-        let stays = number::percent(here.attainment);
+        let stays = beside(here.attainment, self.ground.question.target);
         let why = obstacles(&here.scenario, &here.models);
         Err(Stop::Ceiling(format!(
             "no number of devices reaches {target}: it stays at {stays} from {fewest} to {ease}{why}"
@@ -349,7 +349,11 @@ impl<'g> Search<'g> {
         let last = self.points.values().next_back();
         let why = match (last, &self.impossible) {
             (Some(point), _) if point.planned.is_some() => {
-                format!(": at most {}{}", number::percent(point.attainment), obstacles(&point.scenario, &point.models))
+                format!(
+                    ": at most {}{}",
+                    beside(point.attainment, self.ground.question.target),
+                    obstacles(&point.scenario, &point.models)
+                )
             }
             (_, Some(why)) => format!(": {why}"),
             _ => String::new(),
@@ -360,7 +364,8 @@ impl<'g> Search<'g> {
     /// Why even the bound stays under the target.
     fn unreachable(&self, highest: i64) -> Result<String, FileError> {
         let easiest = self.ground.at(highest)?;
-        let most = number::percent(bound_of(&easiest, &easiest.test, bounded(self.policy)));
+        let most = bound_of(&easiest, &easiest.test, bounded(self.policy));
+        let most = beside(most, self.ground.question.target);
         let target = self.wanted();
         let what = match self.ground.question.axis {
             Axis::Devices => "no number of devices",
