@@ -45,6 +45,7 @@ fn each_kind_of_key_opens_its_own_paths() {
         assert_eq!(with_key(at, "GET", "/nowhere", key, "").status, if models == 200 { 404 } else { 401 }, "{key}");
         assert_eq!(with_key(at, "GET", "/metrics", key, "").status, metrics, "{key}");
         assert_eq!(with_key(at, "GET", "/openapi.json", key, "").status, metrics, "{key}");
+        assert_eq!(with_key(at, "GET", "/placement", key, "").status, metrics, "{key}");
         assert_eq!(with_key(at, "GET", "/admin/placement", key, "").status, admin, "{key}");
         assert_eq!(with_key(at, "GET", "/v2/health/live", key, "").status, 200, "{key}");
     }

@@ -44,7 +44,7 @@ impl fmt::Display for Visitor {
 pub(super) enum Area {
     /// Health: everybody.
     Open,
-    /// Metrics and the document: whoever holds any key.
+    /// Metrics, what is loaded where, and the document: whoever holds any key.
     Watching,
     /// Models, and paths that are not there: whoever holds an inference key.
     Inference,
@@ -58,7 +58,7 @@ impl Area {
         match template {
             Some(path) if path == "/admin" || path.starts_with("/admin/") => Self::Admin,
             Some(path) if path.starts_with("/v2/health/") => Self::Open,
-            Some("/metrics" | "/openapi.json") => Self::Watching,
+            Some("/metrics" | "/openapi.json" | "/placement") => Self::Watching,
             _ => Self::Inference,
         }
     }

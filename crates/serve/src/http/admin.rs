@@ -67,6 +67,12 @@ pub(super) async fn placement(State(front): State<Arc<Front>>) -> Response {
     describe(&front)
 }
 
+/// The same for those who only look, such as load generators.
+#[utoipa::path(get, path = "/placement", tag = "Operation", responses((status = 200, description = "groups, and what they hold", body = PlacementBody), OpenAiKeyErrors))]
+pub(super) async fn shown_placement(State(front): State<Arc<Front>>) -> Response {
+    describe(&front)
+}
+
 /// Serves from another placement: answers what is inside, stops all groups, starts the new ones, and answers when
 /// each is up or taken out. Requests that arrive meanwhile are refused with `replacing`.
 #[utoipa::path(put, path = "/admin/placement", tag = "Operation",

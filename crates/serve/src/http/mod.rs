@@ -136,6 +136,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
         .route("/v2/models/{model}/versions/{version}/infer", post(inference::infer_version))
         .route("/v2/repository/index", post(repository::index))
         .route("/metrics", get(admin::metrics))
+        .route("/placement", get(admin::shown_placement))
         .route("/admin/placement", get(admin::placement).put(admin::place))
         .route("/admin/drain", get(admin::drain_state).post(admin::drain).delete(admin::resume))
         .route("/openapi.json", get(openapi::document))

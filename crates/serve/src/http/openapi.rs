@@ -34,6 +34,7 @@ use utoipa::{Modify, OpenApi};
         repository::statistics,
         repository::index,
         admin::metrics,
+        admin::shown_placement,
         admin::placement,
         admin::place,
         admin::drain_state,

@@ -375,7 +375,7 @@ fn summarise(
     Replayed { outcomes, arrived, groups, placement, reasons, lateness, connections: 0, wall, left_out, over }
 }
 
-/// `/admin/placement`, as far as it matters here.
+/// `/placement`, as far as it matters here.
 #[derive(Deserialize)]
 struct PlacementBody {
     groups: Vec<GroupBody>,
@@ -390,7 +390,7 @@ struct GroupBody {
 }
 
 async fn fetch_placement(pool: &Pool, models: &[ModelSpec]) -> Result<Placement, ReplayError> {
-    let body: PlacementBody = pool.fetch("/admin/placement").await?;
+    let body: PlacementBody = pool.fetch("/placement").await?;
     let groups = body.groups.into_iter().map(|group| {
         let id = |name: &String| models.iter().position(|model| model.name == *name).map(ModelId::from_index);
         let mut held: Vec<ModelId> = group.models.iter().filter_map(id).collect();
