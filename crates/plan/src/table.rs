@@ -21,6 +21,7 @@ pub struct PlannerTable {
     budget: Option<Budget>,
     time_limit: Option<Quantity<Span>>,
     moves: Option<u64>,
+    smaller: Option<u32>,
     scheduling: Option<String>,
     op: Option<u32>,
     pp: Option<u32>,
@@ -91,6 +92,8 @@ pub struct Parameters {
     pub time_limit: Option<Span>,
     /// How many neighbours a search tries.
     pub moves: Option<u64>,
+    /// How many smaller numbers of devices a search looks at.
+    pub smaller: Option<u32>,
     /// Whether scheduling options are searched.
     pub scheduling: Option<SchedulingChoice>,
     /// Devices a stage is split over.
@@ -215,6 +218,7 @@ impl PlannerTable {
             }),
             time_limit: self.time_limit.map(|quantity| quantity.0),
             moves: self.moves,
+            smaller: self.smaller,
             scheduling: self.scheduling(path)?,
             op: self.op,
             pp: self.pp,
@@ -242,6 +246,7 @@ impl PlannerTable {
             ("budget", self.budget.is_some()),
             ("time_limit", self.time_limit.is_some()),
             ("moves", self.moves.is_some()),
+            ("smaller", self.smaller.is_some()),
             ("scheduling", self.scheduling.is_some()),
             ("op", self.op.is_some()),
             ("pp", self.pp.is_some()),

@@ -50,7 +50,8 @@ impl TimesError {
 
 impl StageTimes {
     /// The times of `placement`: the profile's, stretched by `1 + stage_penalty * pp`, divided by the speed
-    /// of the slowest device of each stage, for batch sizes up to `max_batch`.
+    /// of the slowest device of each stage, with what the hop to the next stage takes by the cluster's links, for
+    /// batch sizes up to `max_batch`.
     pub fn new(
         placement: &Placement,
         cluster: &Cluster,

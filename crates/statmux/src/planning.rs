@@ -13,7 +13,7 @@ use statmux_plan::policy::find;
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_plan::unserved::{Scene, unserved};
 use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
-use statmux_sim::{Run, SimulateError, simulate};
+use statmux_sim::{Run, SimulateError, SimulationSettings, simulate};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -205,12 +205,23 @@ fn score_under(
         warmup: scenario.simulation.warmup,
         seed: scenario.seed.0,
     };
-    let mut results = finished.results();
-    let scene = Scene { cluster: &scenario.cluster, models: &scenario.models, settings, workload, windows };
-    results.unserved = unserved(&scene, &results);
-    results.notes.extend(hops(&scenario.cluster, &scenario.models, windows));
-    let mut results = results.judged_by(scenario.planner.floor());
+    let results = finished.results();
+    let mut results = with_fates(scenario, settings, workload, windows, results);
     results.wall_s = wall;
     results.requests_per_wall_second = if wall > 0.0 { workload.len() as f64 / wall } else { 0.0 };
     Ok((run, results))
+}
+
+/// `results` with the models that nobody serves, what is assumed of hops, and judged by the scenario's floor.
+pub(crate) fn with_fates(
+    scenario: &Scenario,
+    settings: &SimulationSettings,
+    workload: &Workload,
+    windows: &PlacementWindows,
+    mut results: ResultsFile,
+) -> ResultsFile {
+    let scene = Scene { cluster: &scenario.cluster, models: &scenario.models, settings, workload, windows };
+    results.unserved = unserved(&scene, &results);
+    results.notes.extend(hops(&scenario.cluster, &scenario.models, windows));
+    results.judged_by(scenario.planner.floor())
 }

@@ -176,7 +176,7 @@ fn planner(lab: &Lab, set: &ModelSet, source: Source, policy: &str) -> String {
         // Four windows in each stretch: as many as in the published day of MAF2.
         "Clockwork++" => format!("policy = \"clockwork++\"\ninterval = \"{} s\"\n", minutes(lab, source) * 60 / 4),
         "SR" => "policy = \"selective-replication\"\n".to_owned(),
-        _ => format!("policy = \"statmux\"\nmoves = {}\n", lab.either(40, 150)),
+        _ => format!("policy = \"statmux\"\nmoves = {}\nsmaller = 0\n", lab.either(40, 150)),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(models: usize, devices: usize, requests: usize) -> Result<()> 
         ));
     }
     let case = Case::build(Path::new("scenarios/scale.toml"), toml::from_str(&text)?)?;
-    let scored = case.score(&format!("statmux:moves={MOVES}"))?;
+    let scored = case.score(&format!("statmux:moves={MOVES},smaller=0"))?;
     println!("{}", scored.line(&format!("{models}/{devices}/{requests}"), "statmux"));
     let peak = peak_bytes()?;
     let (train, test, bound) = (scored.train, scored.test, scored.fixed_bound);

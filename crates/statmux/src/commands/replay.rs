@@ -1,9 +1,10 @@
 //! `statmux replay`: the scenario's workload, sent to a server over HTTP.
 
 use crate::args::{Common, Format, ScenarioArg, positive};
-use crate::commands::tables::{groups_table, models_table, summary_table};
+use crate::commands::tables::{fates, groups_table, models_table, summary_table};
 use crate::interrupt;
 use crate::output::{End, UsageError, print_beside, say};
+use crate::planning::with_fates;
 use crate::progress::Bar;
 use crate::scenario::Scenario;
 use clap::Args;
@@ -153,7 +154,7 @@ pub(crate) fn results(scenario: &Scenario, mode: Mode, replayed: &Replayed) -> (
         warmup: scenario.simulation.warmup,
         seed: scenario.seed.0,
     };
-    let mut results = finished.results();
+    let mut results = with_fates(scenario, &scenario.simulation, &workload, &windows, finished.results());
     results.wall_s = replayed.wall.as_secs_f64();
     results.requests_per_wall_second = workload.len() as f64 / results.wall_s.max(f64::MIN_POSITIVE);
     (workload, results)
@@ -165,6 +166,8 @@ fn text(result: &ReplayResult) -> String {
         let left_out = number::count(left_out as u64);
         text.push_str(&format!("Interrupted: {left_out} requests that were not over by then are left out.\n"));
     }
+    text.push('\n');
+    text.push_str(&fates(&result.results));
     text.push('\n');
     text.push_str(&models_table(&result.results, 20).to_text());
     text.push('\n');

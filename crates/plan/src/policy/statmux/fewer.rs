@@ -12,16 +12,20 @@ use crate::evaluate::Evaluator;
 use crate::policy::{Plan, PlanError, Search};
 use crate::problem::Problem;
 
-/// How many smaller numbers of devices are looked at.
-const SMALLER: usize = 8;
+/// With a clock, how long fewer devices are looked at, as a share of the time that the search for all took.
+const SHARE_OF_SPENT: f64 = 0.2;
 
 impl Statmux {
     /// `plan`, which was found for all devices, or a better one of fewer.
     pub(super) fn or_of_fewer(&self, search: &Search<'_>, plan: Plan, limit: &Limit<'_>) -> Result<Plan, PlanError> {
         let Search { problem, evaluator, progress } = *search;
         let all = problem.cluster.len() as u32;
+        let limit = &limit.share_of_spent(SHARE_OF_SPENT);
+        if self.smaller == 0 || all == 1 || limit.is_over() {
+            return Ok(plan);
+        }
         let mut best = (self.standing(problem, &plan)?, plan, all);
-        for devices in (1..all).rev().take(SMALLER) {
+        for devices in (1..all).rev().take(self.smaller as usize) {
             let cluster = problem.cluster.resized(devices);
             let smaller = Problem { cluster: &cluster, ..*problem };
             if limit.is_over() || !could_beat(&smaller, best.0) {

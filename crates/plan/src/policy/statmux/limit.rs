@@ -22,6 +22,14 @@ impl<'l> Limit<'l> {
         Self { time: self.time.map(|time| time.mul_f64(share)), ..*self }
     }
 
+    /// A limit that begins now and has the time that was spent times `share`, as far as so much is left.
+    #[allow(clippy::disallowed_methods)] // As above.
+    pub(super) fn share_of_spent(&self, share: f64) -> Self {
+        let spent = self.began.elapsed();
+        let some = |time: Duration| time.saturating_sub(spent).min(spent.mul_f64(share));
+        Self { began: Instant::now(), time: self.time.map(some), ..*self }
+    }
+
     /// A limit that begins now and has half of the time that is left.
     #[allow(clippy::disallowed_methods)] // As above.
     pub(super) fn half_of_rest(&self) -> Self {

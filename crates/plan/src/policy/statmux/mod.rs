@@ -47,6 +47,8 @@ pub struct Statmux {
     pub scheduling: SchedulingChoice,
     /// Neighbours to try. With a number given, no clock is looked at: the same plan on every machine.
     pub moves: Option<u64>,
+    /// How many smaller numbers of devices to look at for a better plan.
+    pub smaller: u32,
     /// How long to search if the number of neighbours is not given.
     pub time: Duration,
     /// The most stages of a group.
@@ -70,6 +72,7 @@ impl Default for Statmux {
             max_op: 8,
             max_batch: 16,
             floor: None,
+            smaller: 8,
         }
     }
 }
@@ -84,6 +87,7 @@ pub(super) const INFO: PolicyInfo = PolicyInfo {
     parameters: &[
         Parameter { key: "budget", about: "how long to search (10 s)" },
         Parameter { key: "moves", about: "how many neighbours to try, whatever the time it takes" },
+        Parameter { key: "smaller", about: "how many smaller numbers of devices to look at for a better plan (8)" },
         Parameter {
             key: "scheduling",
             about: "whether dispatch, discipline and batches are \"fixed\" or \"search\"ed",
@@ -104,6 +108,7 @@ impl Statmux {
         Self {
             scheduling: parameters.scheduling.unwrap_or_default(),
             moves: parameters.moves,
+            smaller: parameters.smaller.unwrap_or(default.smaller),
             time: parameters.search_time.map_or(default.time, |span| Duration::from_nanos(span.nanos())),
             max_pp: parameters.max_pp.unwrap_or(default.max_pp),
             max_op: parameters.max_op.unwrap_or(default.max_op),
@@ -160,7 +165,8 @@ impl Policy for Statmux {
     ) -> Result<Plan, PlanError> {
         let search = Search { problem, evaluator, progress };
         let limit = Limit::new(self.moves.is_none().then_some(self.time), progress);
-        let plan = self.search(&search, &limit.part(MAIN_SHARE))?;
+        let share = if self.smaller > 0 { MAIN_SHARE } else { 1.0 };
+        let plan = self.search(&search, &limit.part(share))?;
         self.or_of_fewer(&search, plan, &limit)
     }
 }
