@@ -6,6 +6,7 @@ use crate::http::body::Unpacking;
 use crate::http::error::ApiError;
 use crate::http::fields::any_of;
 use crate::http::json::{FromJson, Json, Wrong};
+use crate::http::limits::Share;
 use crate::request::{Answer, Course};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -33,36 +34,45 @@ pub(crate) struct Received {
     pub(crate) body: Bytes,
     /// When the last byte was here.
     pub(crate) arrived: Time,
+    /// Its part of the memory for bodies, until the request is answered.
+    _share: Share,
 }
 
 /// Takes in a request whole, within the limits of the front.
 pub(crate) async fn receive(front: &Front, request: Request) -> Result<Received, ApiError> {
     let (head, mut body) = request.into_parts();
     let mut unpacking = Unpacking::begin(&head.headers, front.settings.body_limit)?;
+    let mut share = front.bodies.share();
     let whole = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ApiError::malformed(format!("the body broke off: {error}")))?;
             if let Ok(piece) = frame.into_data() {
                 unpacking.push(&piece)?;
+                share.grow_to(unpacking.kept())?;
             }
         }
         unpacking.finish()
     };
     let whole = tokio::time::timeout(front.settings.body_timeout, whole).await;
     let body = Bytes::from(whole.unwrap_or_else(|_| Err(ApiError::body_too_slow()))?);
-    Ok(Received { head, body, arrived: front.gateway.clock().now() })
+    Ok(Received { head, body, arrived: front.gateway.clock().now(), _share: share })
 }
 
 impl Received {
     /// What the body says.
-    pub(crate) fn read<T: FromJson>(&self) -> Result<T, ApiError> {
-        Ok(T::from_json(Json::parse(&self.body)?)?)
+    pub(crate) async fn read<T: FromJson>(&self, front: &Front) -> Result<T, ApiError> {
+        read(front, &self.body).await
     }
 
     /// The shorter of the deadlines in the header and in the body.
     pub(crate) fn deadline(&self, in_body: Option<f64>) -> Result<Option<Span>, ApiError> {
         deadline(&self.head.headers, in_body)
     }
+}
+
+/// What some JSON says.
+pub(crate) async fn read<T: FromJson>(front: &Front, json: &[u8]) -> Result<T, ApiError> {
+    front.workbench.work(json.len(), || Ok(T::from_json(Json::parse(json)?)?)).await?
 }
 
 fn deadline(headers: &HeaderMap, in_body: Option<f64>) -> Result<Option<Span>, ApiError> {
@@ -85,36 +95,48 @@ pub(crate) fn model<'a>(front: &'a Front, name: &str) -> Result<&'a ServedModel,
     front.gateway.model(name).ok_or_else(|| ApiError::unknown_model(name))
 }
 
-/// Asks `model` everything in `inputs`, and waits for all answers; the first refusal ends it all.
+/// Asks `model` everything in `inputs`, which came in `field`, and waits for all answers; the first refusal ends it all.
 pub(crate) async fn ask_all(
     front: &Front,
     model: &ServedModel,
-    inputs: Vec<Input>,
-    arrived: Time,
-    deadline: Option<Span>,
+    (field, inputs): (&'static str, Vec<Input>),
+    when: (Time, Option<Span>),
 ) -> Result<Vec<Answer>, ApiError> {
-    let mut pending = submit_all(front, model, inputs, (arrived, deadline), false)?;
+    let mut pending = submit_all(front, model, (field, inputs), when, false)?;
     // Whatever has not started when one is refused is cancelled: nobody waits for it any more.
     let answers = try_join_all(pending.iter_mut().map(Pending::answer)).await;
-    answers.map_err(|refusal| ApiError::refused(model, &refusal))
+    answers.map_err(|refusal| ApiError::refused(model, &refusal).blaming(field))
 }
 
-/// Hands all inputs to the gateway, which takes them in as a whole or not at all.
+/// Hands all inputs, which came in `field`, to the gateway, which takes them in as a whole or not at all.
 pub(crate) fn submit_all(
     front: &Front,
     model: &ServedModel,
-    inputs: Vec<Input>,
+    (field, inputs): (&'static str, Vec<Input>),
     (arrived, deadline): (Time, Option<Span>),
     streams: bool,
 ) -> Result<Vec<Pending>, ApiError> {
+    front.settings.request.payloads(field, model, &inputs)?;
     let question = |input| Question { model: model.id, input, arrived, deadline, streams };
     let questions = inputs.into_iter().map(question).collect();
-    front.gateway.submit_together(questions).map_err(|refusal| ApiError::refused(model, &refusal))
+    let taken = front.gateway.submit_together(questions);
+    taken.map_err(|refusal| ApiError::refused(model, &refusal).blaming(field))
 }
 
-/// The tokens of `text` in the model's vocabulary.
-pub(crate) fn encode(model: &ServedModel, text: &str) -> Result<Vec<u32>, ApiError> {
-    codec(model)?.encode(text).map_err(|error| ApiError::backend(&error))
+/// The tokens of each of `texts`, which came in `field`, in the model's vocabulary.
+pub(crate) async fn encode(
+    front: &Front,
+    model: &ServedModel,
+    field: &'static str,
+    texts: &[String],
+) -> Result<Vec<Vec<u32>>, ApiError> {
+    let limits = &front.settings.request;
+    limits.inputs(field, texts.len())?;
+    limits.texts(field, model, texts.iter().map(String::len))?;
+    let codec = codec(model)?;
+    let bytes = texts.iter().map(String::len).sum();
+    let tokens = || texts.iter().map(|text| codec.encode(text)).collect::<Result<_, _>>();
+    front.workbench.work(bytes, tokens).await?.map_err(|error| ApiError::backend(&error).blaming(field))
 }
 
 /// The model's tokenizer.
@@ -177,11 +199,16 @@ impl TextOrTokens {
         any_of([String::schema(), texts, tokens, Vec::<Vec<u32>>::schema()])
     }
 
-    /// One list of tokens for each item.
-    pub(crate) fn tokens(self, model: &ServedModel) -> Result<Vec<Vec<u32>>, ApiError> {
+    /// One list of tokens for each item of `field`.
+    pub(crate) async fn tokens(
+        self,
+        front: &Front,
+        model: &ServedModel,
+        field: &'static str,
+    ) -> Result<Vec<Vec<u32>>, ApiError> {
         match self {
-            Self::Text(text) => Ok(vec![encode(model, &text)?]),
-            Self::Texts(texts) => texts.iter().map(|text| encode(model, text)).collect(),
+            Self::Text(text) => encode(front, model, field, &[text]).await,
+            Self::Texts(texts) => encode(front, model, field, &texts).await,
             Self::Tokens(tokens) => Ok(vec![tokens]),
             Self::TokenLists(lists) => Ok(lists),
         }

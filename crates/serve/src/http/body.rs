@@ -91,6 +91,17 @@ impl Unpacking {
         written.map_err(|error| self.wrong(&error))
     }
 
+    /// Bytes of memory that the body takes so far.
+    pub(super) fn kept(&self) -> usize {
+        match &self.kind {
+            Kind::Plain(bounded) => bounded.bytes.capacity(),
+            Kind::Gzip(decoder) => decoder.get_ref().bytes.capacity(),
+            Kind::Zlib(decoder) => decoder.get_ref().bytes.capacity(),
+            Kind::Raw(decoder) => decoder.get_ref().bytes.capacity(),
+            Kind::Deflated => 0,
+        }
+    }
+
     /// The whole body.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, ApiError> {
         let finished = match &mut self.kind {

@@ -124,6 +124,13 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time")
     }
 
+    /// More than this server takes at a time; later it may have room.
+    pub(super) fn overloaded(message: &'static str) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
+        error.detail.retry_after_ms = Some(1000.0);
+        error
+    }
+
     pub(crate) fn unauthorized() -> Self {
         let message = "this server asks for a key: send `Authorization: Bearer KEY`";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)

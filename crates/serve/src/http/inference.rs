@@ -8,11 +8,11 @@
 use crate::detokenise::TextStream;
 use crate::gateway::ServedModel;
 use crate::http::Front;
-use crate::http::ask::{Received, ask_all, model as find, receive, respond};
+use crate::http::ask::{Received, ask_all, model as find, read, receive, respond};
 use crate::http::error::{ApiError, KeyErrors, ModelErrors, ProtocolErrors};
 use crate::http::fields::{Field, Fields, Neutral, list_schema, neutral, required, schema, taken};
 use crate::http::inputs::payloads;
-use crate::http::json::{FromJson, Json};
+use crate::http::json::FromJson;
 use crate::http::openai::json;
 use crate::http::openai::options::{Generates, GenerationOptions};
 use crate::http::tensor::{Elements, Tensor, TensorBody, TensorHeader};
@@ -260,7 +260,7 @@ pub(super) fn check_version(name: &str, version: &str) -> Result<(), ApiError> {
 async fn run(front: &Front, name: &str, request: Request) -> Result<Response, ApiError> {
     let received = receive(front, request).await?;
     let model = find(front, name)?;
-    let (asked, mut binary) = parse(&received)?;
+    let (asked, mut binary) = parse(front, &received).await?;
     let InferRequest { id, model_name, model_version, inputs, outputs, parameters } = asked;
     if model_name.is_some_and(|given| given != model.name) {
         return Err(ApiError::invalid("model_name", "`model_name` is not the model in the path"));
@@ -277,12 +277,39 @@ async fn run(front: &Front, name: &str, request: Request) -> Result<Response, Ap
         let message = format!("{} bytes follow that belong to no input", binary.len());
         return Err(ApiError::invalid("inputs", message));
     }
-    let payloads = payloads(model, &tensors, &parameters.generation).map_err(|error| error.blaming("inputs"))?;
+    let payloads = payloads(front, model, &tensors, &parameters.generation).await?;
     let outputs = outputs.unwrap_or_default();
     check_outputs(model, &payloads, &outputs)?;
-    let answers = ask_all(front, model, payloads, received.arrived, deadline).await;
-    let answers = answers.map_err(|error| error.blaming("inputs"))?;
+    let answers = ask_all(front, model, ("inputs", payloads), (received.arrived, deadline)).await?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
+    let size = answers.iter().map(|answer| size(&answer.output)).sum();
+    let write = || written(model, id, answers, &outputs, &parameters);
+    let (header, data) = front.workbench.work(size, write).await??;
+    let Some(data) = data else { return Ok(respond(header, "application/json", &courses)) };
+    let length = HeaderValue::from(header.len());
+    let mut response = respond([header, data].concat(), "application/octet-stream", &courses);
+    response.headers_mut().insert(JSON_LENGTH, length);
+    Ok(response)
+}
+
+/// About how many bytes an output is.
+fn size(output: &Output) -> usize {
+    size_of::<f32>()
+        * match output {
+            Output::Embedding(vector) => vector.len(),
+            Output::MaskedLogits(positions) => positions.iter().map(Vec::len).sum(),
+            Output::Generated { tokens, .. } => tokens.len(),
+        }
+}
+
+/// The JSON of an answer, and its binary data if some is wanted.
+fn written(
+    model: &ServedModel,
+    id: Option<String>,
+    answers: Vec<Answer>,
+    outputs: &[RequestedOutput],
+    parameters: &InferParameters,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), ApiError> {
     let mut data = Vec::new();
     let mut bodies = Vec::new();
     for tensor in results(model, answers, &parameters.generation.stops())? {
@@ -296,13 +323,7 @@ async fn run(front: &Front, name: &str, request: Request) -> Result<Response, Ap
     }
     let is_binary = bodies.iter().any(TensorBody::is_binary);
     let header = json(&InferResponse { id, model_name: &model.name, model_version: VERSION, outputs: bodies });
-    if !is_binary {
-        return Ok(respond(header, "application/json", &courses));
-    }
-    let length = HeaderValue::from(header.len());
-    let mut response = respond([header, data].concat(), "application/octet-stream", &courses);
-    response.headers_mut().insert(JSON_LENGTH, length);
-    Ok(response)
+    Ok((header, is_binary.then_some(data)))
 }
 
 /// Outputs that are wanted must be among those that the payloads lead to, before anything is run for them.
@@ -328,13 +349,13 @@ fn check_outputs(model: &ServedModel, payloads: &[Input], wanted: &[RequestedOut
 }
 
 /// The JSON of a body, and the binary data after it.
-fn parse(received: &Received) -> Result<(InferRequest, &[u8]), ApiError> {
-    let Some(length) = received.head.headers.get(&JSON_LENGTH) else { return Ok((received.read()?, &[])) };
+async fn parse<'a>(front: &Front, received: &'a Received) -> Result<(InferRequest, &'a [u8]), ApiError> {
+    let Some(length) = received.head.headers.get(&JSON_LENGTH) else { return Ok((received.read(front).await?, &[])) };
     let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
     let parts = length.and_then(|length| received.body.split_at_checked(length));
     let (json, binary) =
         parts.ok_or_else(|| ApiError::malformed("Inference-Header-Content-Length is no length within the body"))?;
-    Ok((InferRequest::from_json(Json::parse(json)?)?, binary))
+    Ok((read(front, json).await?, binary))
 }
 
 /// All outputs, one row for each answer; texts end before the first of `stops`.

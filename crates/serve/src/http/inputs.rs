@@ -4,18 +4,20 @@ use super::inference::metadata;
 use super::openai::options::{DEFAULT_MAX_TOKENS, GenerationOptions};
 use super::tensor::{Elements, Tensor};
 use crate::gateway::ServedModel;
+use crate::http::Front;
 use crate::http::ask::encode;
 use crate::http::error::ApiError;
 use statmux_core::backend::{Input, Passage, Task};
 
 /// One payload for each row of the inputs.
-pub(super) fn payloads(
+pub(super) async fn payloads(
+    front: &Front,
     model: &ServedModel,
     tensors: &[Tensor],
     options: &GenerationOptions,
 ) -> Result<Vec<Input>, ApiError> {
     check(model, tensors)?;
-    let passages = passages(model, tensors)?;
+    let passages = passages(front, model, tensors).await?;
     let given = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
     let positions = match given("positions") {
         None => None,
@@ -68,12 +70,13 @@ fn check(model: &ServedModel, tensors: &[Tensor]) -> Result<(), ApiError> {
 }
 
 /// The texts, a row each, with what is said of their tokens.
-fn passages(model: &ServedModel, tensors: &[Tensor]) -> Result<Vec<Passage>, ApiError> {
+async fn passages(front: &Front, model: &ServedModel, tensors: &[Tensor]) -> Result<Vec<Passage>, ApiError> {
     let given = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
     let (mask, types) = (given("attention_mask"), given("token_type_ids"));
     let passages: Vec<Passage> = match (given("input_ids"), given("text")) {
         (Some(ids), None) => {
             let rows = ids.rows().ok_or_else(|| wrong("input `input_ids` must be a row or rows of integers"))?;
+            front.settings.request.inputs("inputs", rows.len())?;
             let masks = mask.map(|mask| beside(ids, mask)).transpose()?;
             let types = types.map(|types| beside(ids, types)).transpose()?;
             let passage = |(row, &tokens): (usize, &&[i64])| {
@@ -85,8 +88,7 @@ fn passages(model: &ServedModel, tensors: &[Tensor]) -> Result<Vec<Passage>, Api
             if let Some(alone) = mask.or(types) {
                 return Err(wrong(format!("input `{}` needs `input_ids`", alone.name)));
             }
-            let passage = |text| encode(model, text).map(Passage::new);
-            texts.iter().map(|text| passage(text)).collect::<Result<_, _>>()?
+            encode(front, model, "inputs", texts).await?.into_iter().map(Passage::new).collect()
         }
         _ => return Err(wrong("give either `input_ids` (integers) or `text` (BYTES)")),
     };

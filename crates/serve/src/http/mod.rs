@@ -18,6 +18,7 @@ mod inference;
 mod inputs;
 mod json;
 pub mod keys;
+pub mod limits;
 pub mod listen;
 mod middleware;
 mod openai;
@@ -27,8 +28,11 @@ mod record;
 mod repository;
 mod slashes;
 mod tensor;
+mod workbench;
 
 use crate::gateway::Gateway;
+use crate::http::limits::{Budget, RequestLimits};
+use crate::http::workbench::Workbench;
 use crate::site::Site;
 use access::Access;
 use axum::Router;
@@ -43,6 +47,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct HttpSettings {
     /// The largest body taken.
     pub body_limit: usize,
+    /// Memory for all bodies together; beyond it, long ones are turned away.
+    pub bodies_limit: usize,
+    /// What one request may ask for.
+    pub request: RequestLimits,
     /// How long a body may take to come in.
     pub body_timeout: Duration,
     /// How long a connection may take to send a whole request head, waiting for its first byte included.
@@ -66,6 +74,8 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             body_limit: 8 << 20,
+            bodies_limit: 256 << 20,
+            request: RequestLimits::default(),
             body_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(75),
             connections: 16_384,
@@ -87,6 +97,8 @@ pub(crate) struct Front {
     /// Seconds since 1970 at which the server started.
     started_s: u64,
     requests: Arc<AtomicU64>,
+    bodies: Arc<Budget>,
+    workbench: Arc<Workbench>,
     /// Where another placement is asked for.
     site: Weak<Site>,
 }
@@ -96,14 +108,18 @@ impl Front {
     pub(crate) fn new(gateway: Arc<Gateway>, settings: HttpSettings, site: Weak<Site>) -> Arc<Self> {
         let started_s = now_s();
         let access = Arc::new(Access::new(settings.keys.clone(), settings.host_names.clone()));
-        Arc::new(Self { gateway, settings, access, started_s, requests: Arc::default(), site })
+        let bodies = Budget::new(settings.bodies_limit);
+        let places = std::thread::available_parallelism().map_or(1, usize::from);
+        let workbench = Arc::new(Workbench::new(places));
+        Arc::new(Self { gateway, settings, access, started_s, requests: Arc::default(), bodies, workbench, site })
     }
 
     /// The same for another gateway.
     pub(crate) fn succeeded(&self, gateway: Arc<Gateway>) -> Arc<Self> {
-        let Self { settings, access, started_s, requests, site, .. } = self;
+        let Self { settings, access, started_s, requests, bodies, workbench, site, .. } = self;
         let (settings, requests, site) = (settings.clone(), Arc::clone(requests), Weak::clone(site));
-        Arc::new(Self { gateway, settings, access: Arc::clone(access), started_s: *started_s, requests, site })
+        let (bodies, workbench, access) = (Arc::clone(bodies), Arc::clone(workbench), Arc::clone(access));
+        Arc::new(Self { gateway, settings, access, started_s: *started_s, requests, bodies, workbench, site })
     }
 }
 

@@ -206,7 +206,7 @@ fn statistics_of<'a>(front: &Front, model: &'a ServedModel) -> ModelStatistics<'
     responses((status = 200, description = "all models", body = [IndexEntry]), IndexErrors))]
 pub(super) async fn index(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked = if received.body.is_empty() { IndexRequest::default() } else { received.read()? };
+    let asked = if received.body.is_empty() { IndexRequest::default() } else { received.read(&front).await? };
     let entry = |model: &ServedModel| match front.gateway.is_ready(model) {
         true => (true, ""),
         false if model.holders.is_empty() => (false, "no group holds it"),

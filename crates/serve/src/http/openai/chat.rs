@@ -18,6 +18,7 @@ use crate::request::Course;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
+use statmux_core::backend::ChatMessage;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use utoipa::openapi::RefOr;
@@ -122,16 +123,15 @@ pub(crate) struct Said {
     responses((status = 200, description = "the answers, or events of them", body = ChatResponse), OpenAiErrors))]
 pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let ChatRequest { model: name, messages, options } = received.read()?;
+    let ChatRequest { model: name, messages, options } = received.read(&front).await?;
     let model = model(&front, &name)?;
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let prompt = prompt(model, messages).map_err(|error| error.blaming("messages"))?;
+    let prompt = prompt(&front, model, messages).await?;
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("chatcmpl-{:x}-{number:x}", front.started_s);
     // To the end of the context; a prompt that leaves no room is refused for that.
     let room = |prompt: usize| model.card.max_tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX)).max(1);
-    let choices = Choices::ask(&front, model, vec![prompt], &options, room, when);
-    let choices = choices.map_err(|error| error.blaming("messages"))?;
+    let choices = Choices::ask(&front, model, ("messages", vec![prompt]), &options, room, when)?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
         return stream(choices, narrator).await;
@@ -155,16 +155,24 @@ pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> R
     Ok(respond(json(&body), "application/json", &courses))
 }
 
+/// Bytes of what a template may write of a turn.
+fn length(turn: &ChatMessage) -> usize {
+    let more = if turn.more.is_empty() { 0 } else { json(&turn.more).len() };
+    turn.role.len() + turn.content.as_ref().map_or(0, String::len) + more
+}
+
 /// The tokens that ask `model` for the turn after `messages`.
-fn prompt(model: &ServedModel, messages: Vec<Message>) -> Result<Vec<u32>, ApiError> {
+async fn prompt(front: &Front, model: &ServedModel, messages: Vec<Message>) -> Result<Vec<u32>, ApiError> {
     let turns = turns(messages)?;
+    let bytes = turns.iter().map(length).sum();
+    front.settings.request.texts("messages", model, [bytes])?;
     let codec = codec(model)?;
-    let tokens = match codec.chat(&turns) {
+    let tokens = || match codec.chat(&turns) {
         Ok(None) => codec.encode(&lines(&turns)),
         Ok(Some(tokens)) => Ok(tokens),
         Err(error) => Err(error),
     };
-    tokens.map_err(|error| ApiError::backend(&error))
+    front.workbench.work(bytes, tokens).await?.map_err(|error| ApiError::backend(&error).blaming("messages"))
 }
 
 /// The events of a streamed answer.

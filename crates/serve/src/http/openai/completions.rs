@@ -83,7 +83,7 @@ pub(crate) struct Choice {
     responses((status = 200, description = "the texts, or events of them", body = CompletionResponse), OpenAiErrors))]
 pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let CompletionRequest { model: name, prompt, best_of, options } = received.read()?;
+    let CompletionRequest { model: name, prompt, best_of, options } = received.read(&front).await?;
     let model = model(&front, &name)?;
     let answers = options.answers()?;
     if best_of.is_some_and(|best_of| best_of != 1 && best_of != answers) {
@@ -91,14 +91,13 @@ pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) 
         return Err(ApiError::invalid("best_of", message));
     }
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
-    let prompts = prompt.expect("it is required").tokens(model).map_err(|error| error.blaming("prompt"))?;
+    let prompts = prompt.expect("it is required").tokens(&front, model, "prompt").await?;
     if prompts.is_empty() {
         return Err(ApiError::invalid("prompt", "`prompt` is an empty list: give at least one text"));
     }
     let number = front.requests.fetch_add(1, Relaxed);
     let id = format!("cmpl-{:x}-{number:x}", front.started_s);
-    let choices = Choices::ask(&front, model, prompts, &options, |_| DEFAULT_MAX_TOKENS, when);
-    let choices = choices.map_err(|error| error.blaming("prompt"))?;
+    let choices = Choices::ask(&front, model, ("prompt", prompts), &options, |_| DEFAULT_MAX_TOKENS, when)?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
         return stream(choices, narrator).await;

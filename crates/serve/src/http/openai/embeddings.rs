@@ -81,7 +81,7 @@ pub(crate) enum Vector {
     responses((status = 200, description = "a vector for each text", body = EmbeddingsResponse), OpenAiErrors))]
 pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked: EmbeddingsRequest = received.read()?;
+    let asked: EmbeddingsRequest = received.read(&front).await?;
     let model = model(&front, &asked.model)?;
     let base64 = match asked.encoding_format.as_deref() {
         None | Some("float") => false,
@@ -96,14 +96,13 @@ pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> 
         return Err(ApiError::invalid("dimensions", message));
     }
     let deadline = received.deadline(asked.deadline_ms)?;
-    let lists = asked.input.expect("it is required").tokens(model).map_err(|error| error.blaming("input"))?;
+    let lists = asked.input.expect("it is required").tokens(&front, model, "input").await?;
     if lists.is_empty() {
         return Err(ApiError::invalid("input", "`input` is an empty list: give at least one text"));
     }
     let tokens = lists.iter().map(Vec::len).sum();
     let inputs = lists.into_iter().map(Input::embed).collect();
-    let answers = ask_all(&front, model, inputs, received.arrived, deadline).await;
-    let answers = answers.map_err(|error| error.blaming("input"))?;
+    let answers = ask_all(&front, model, ("input", inputs), (received.arrived, deadline)).await?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
     let vectors = answers.into_iter().enumerate().map(|(index, answer)| match answer.output {
         Output::Embedding(numbers) => Ok(Embedding { object: "embedding", index, embedding: vector(numbers, base64) }),
@@ -111,7 +110,8 @@ pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> 
     });
     let data = vectors.collect::<Result<_, _>>()?;
     let body = EmbeddingsResponse { object: "list", data, model: &model.name, usage: Usage::new(tokens, 0) };
-    Ok(respond(json(&body), "application/json", &courses))
+    let size = body.data.len() * model.card.embedding as usize * size_of::<f32>();
+    Ok(respond(front.workbench.work(size, || json(&body)).await?, "application/json", &courses))
 }
 
 fn vector(numbers: Vec<f32>, base64: bool) -> Vector {

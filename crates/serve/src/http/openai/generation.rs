@@ -20,18 +20,20 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    /// Asks `model` to go on with each of `prompts`; `default` is the most tokens to add to a prompt of a length.
+    /// Asks `model` to go on with each of `prompts`, which came in `field`; `default` is the most tokens to add to a prompt of a length.
     pub(crate) fn ask(
         front: &Front,
         model: &ServedModel,
-        prompts: Vec<Vec<u32>>,
+        (field, prompts): (&'static str, Vec<Vec<u32>>),
         options: &GenerationOptions,
         default: impl Fn(usize) -> u32,
         when: (Time, Option<Span>),
     ) -> Result<Self, ApiError> {
         let prompt_tokens = prompts.iter().map(Vec::len).sum();
+        let answers = prompts.len().saturating_mul(options.answers()? as usize);
+        front.settings.request.inputs(field, answers)?;
         let inputs = options.inputs(prompts, default)?;
-        let pending = submit_all(front, model, inputs, when, options.streams())?;
+        let pending = submit_all(front, model, (field, inputs), when, options.streams())?;
         let generations = pending.into_iter().map(|pending| Generation::new(pending, model, options.stops())).collect();
         Ok(Self { generations, prompt_tokens })
     }

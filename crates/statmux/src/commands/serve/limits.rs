@@ -4,6 +4,7 @@ use crate::args::positive;
 use clap::Args;
 use statmux_core::{Bytes, Span};
 use statmux_serve::http::HttpSettings;
+use statmux_serve::http::limits::RequestLimits;
 use std::time::Duration;
 
 /// Limits.
@@ -12,6 +13,21 @@ pub(super) struct LimitArgs {
     /// The largest request body
     #[arg(long, value_name = "SIZE", default_value = "8 MiB", value_parser = positive::<Bytes>, help_heading = "Limits")]
     body_limit: Bytes,
+    /// Memory for all bodies together; beyond it, long ones are refused with `overloaded`
+    #[arg(long, value_name = "SIZE", default_value = "256 MiB", help_heading = "Limits")]
+    bodies_limit: Bytes,
+    /// The most texts, prompts times answers, or rows of one request
+    #[arg(long, value_name = "N", default_value_t = 2048, help_heading = "Limits")]
+    inputs_limit: usize,
+    /// The most tokens of one request, those to be generated included
+    #[arg(long, value_name = "N", default_value_t = 524_288, help_heading = "Limits")]
+    tokens_limit: u64,
+    /// The longest text or conversation; what cannot fit a model's context is refused sooner
+    #[arg(long, value_name = "SIZE", default_value = "1 MiB", help_heading = "Limits")]
+    text_limit: Bytes,
+    /// The most bytes of numbers in an answer, four for each
+    #[arg(long, value_name = "SIZE", default_value = "64 MiB", help_heading = "Limits")]
+    answer_limit: Bytes,
     /// How long a body may take to come in
     #[arg(long, value_name = "TIME", default_value = "30 s", value_parser = positive::<Span>, help_heading = "Limits")]
     body_timeout: Span,
@@ -38,9 +54,17 @@ pub(super) struct LimitArgs {
 impl LimitArgs {
     /// The limits of the HTTP front; who may do what is said elsewhere.
     pub(super) fn http(&self) -> HttpSettings {
+        let size = |bytes: Bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX);
         let duration = |span: Span| Duration::from_nanos(span.nanos());
         HttpSettings {
-            body_limit: usize::try_from(self.body_limit.get()).unwrap_or(usize::MAX),
+            body_limit: size(self.body_limit),
+            bodies_limit: size(self.bodies_limit),
+            request: RequestLimits {
+                inputs: self.inputs_limit,
+                tokens: self.tokens_limit,
+                text_bytes: size(self.text_limit),
+                answer_bytes: self.answer_limit.get(),
+            },
             body_timeout: duration(self.body_timeout),
             head_timeout: duration(self.idle_timeout),
             connections: self.connections,

@@ -1,0 +1,37 @@
+//! Where long texts and bodies are read and written: a few at a time, and never on the back of other connections.
+//!
+//! Parsing, tokenising and writing take a processor for as long as their text is long. What is short is done at once;
+//! the rest takes a place here first, and moves other connections off its thread while it works.
+
+use crate::http::error::ApiError;
+use tokio::sync::Semaphore;
+
+/// What is up to this long is done at once: well under a millisecond.
+const SHORT: usize = 4 << 10;
+/// How many may wait for a place.
+const MOST_WAITING: usize = 256;
+
+/// Places for long work.
+#[derive(Debug)]
+pub(super) struct Workbench {
+    places: Semaphore,
+    /// A permit for all who work or wait.
+    room: Semaphore,
+}
+
+impl Workbench {
+    pub(super) fn new(places: usize) -> Self {
+        Self { places: Semaphore::new(places), room: Semaphore::new(places + MOST_WAITING) }
+    }
+
+    /// Does `work` on something of so many bytes.
+    pub(super) async fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> Result<T, ApiError> {
+        if bytes <= SHORT {
+            return Ok(work());
+        }
+        let full = |_| ApiError::overloaded("too many long texts are waiting to be read");
+        let _room = self.room.try_acquire().map_err(full)?;
+        let _place = self.places.acquire().await.expect("the semaphore is never closed");
+        Ok(tokio::task::block_in_place(work))
+    }
+}
