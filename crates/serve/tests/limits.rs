@@ -19,23 +19,26 @@ fn server(http: HttpSettings) -> Server {
     common::server(deployment, statmux_serve::ServerSettings { http, ..settings() })
 }
 
+/// A path, and what is posted to it.
+type Call = (&'static str, String);
+
 fn list(item: &str, count: usize) -> String {
     format!("[{}]", vec![item; count].join(","))
 }
 
-fn embeddings(input: &str) -> (&'static str, String) {
+fn embeddings(input: &str) -> Call {
     ("/v1/embeddings", format!(r#"{{"model":"m0","input":{input}}}"#))
 }
 
-fn completion(rest: &str) -> (&'static str, String) {
+fn completion(rest: &str) -> Call {
     ("/v1/completions", format!(r#"{{"model":"m2",{rest}}}"#))
 }
 
-fn chat(rest: &str) -> (&'static str, String) {
+fn chat(rest: &str) -> Call {
     ("/v1/chat/completions", format!(r#"{{"model":"m2",{rest}}}"#))
 }
 
-fn infer(model: &'static str, inputs: &str) -> (&'static str, String) {
+fn infer(model: &'static str, inputs: &str) -> Call {
     let path = if model == "m0" { "/v2/models/m0/infer" } else { "/v2/models/m2/infer" };
     (
         path,
@@ -56,7 +59,7 @@ fn what_is_just_allowed_passes_and_what_is_beyond_is_refused_before_any_work() {
     let ids = |rows: usize, width: usize| tensor("input_ids", "INT64", &[rows, width], &list("5", rows * width));
     let positions = |rows: usize, width: usize| tensor("positions", "INT64", &[rows, width], &list("0", rows * width));
     // What is the most, what is too much, and the field that is to blame.
-    let table: [((&str, String), (&str, String), &str); 14] = [
+    let table: [(Call, Call, &str); 14] = [
         (embeddings(&list("\"a\"", 6)), embeddings(&list("\"a\"", 7)), "input"),
         (embeddings(&list("[5]", 6)), embeddings(&list("[5]", 7)), "input"),
         (embeddings(&text(40)), embeddings(&text(41)), "input"),
