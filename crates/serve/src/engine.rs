@@ -3,7 +3,7 @@
 use crate::board::Board;
 use crate::clock::{Clock, sharpen_timers};
 use crate::driver::drive;
-use crate::event_log::Line;
+use crate::event_log::{Line, LogHealth, LogLines};
 use crate::gateway::{Check, Gateway, ServedModel};
 use crate::group::patience::Yardstick;
 use crate::group::supervisor::{Notice, Supervision, Supervisor};
@@ -56,7 +56,7 @@ pub enum Record {
     /// Everything, until the engine stops; memory grows with every request.
     Memory,
     /// Everything, sent elsewhere as it happens, such as to an [`event log`](crate::event_log::LogWriter).
-    Sent(Sender<Line>),
+    Sent(LogLines),
 }
 
 impl Default for EngineSettings {
@@ -147,7 +147,7 @@ impl Engine {
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
         let groups = placement.groups.clone();
         let statistics = Arc::new(match former {
-            None => Statistics::new(&names, groups, Arc::clone(&board)),
+            None => Statistics::new(&names, groups, Arc::clone(&board), log_health(&settings.record)),
             Some(former) => former.succeeded(groups, Arc::clone(&board)),
         });
         let inside = Arc::new(AtomicUsize::new(0));
@@ -178,10 +178,9 @@ impl Engine {
                     drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
                 }
                 Record::Sent(entries) => {
-                    // Whoever receives them may have failed to write; serving goes on.
                     let mut note = |entry: Entry, ledger: &Ledger| {
                         let origin = ledger.origin(&entry.event);
-                        drop(entries.send(Line::Entry(entry, origin)));
+                        entries.send(Line::Entry(entry, origin));
                     };
                     drive(scheduler, &inbox, clock, &mut ledger, Some(&mut note));
                 }
@@ -259,6 +258,13 @@ impl Engine {
         }
         let failures = groups.iter().filter_map(|g| g.last_failure.lock().expect("never poisoned").clone());
         Err(StartError::NoGroup { reason: failures.last().unwrap_or_default() })
+    }
+}
+
+fn log_health(record: &Record) -> Option<&LogHealth> {
+    match record {
+        Record::Sent(lines) => Some(lines.health()),
+        Record::Nothing | Record::Memory => None,
     }
 }
 

@@ -186,9 +186,8 @@ impl Site {
         if let Record::Sent(lines) = &settings.record {
             let names = models.iter().map(|model| model.name.clone()).collect();
             let file = PlacementFile::new(&PlacementWindows::fixed(placement.clone()), models);
-            // Whoever receives it may have failed to write; serving goes on.
             let retries = settings.scheduler.retries_after_loss;
-            let _ = lines.send(Line::Placed(LogHeader::new(names, file, retries)));
+            lines.send(Line::Placed(LogHeader::new(names, file, retries)));
         }
         start(placement.clone(), Some(former))
     }

@@ -96,7 +96,9 @@ fn the_log_on_disk_replays_to_the_same_actions() {
     let engine = Engine::start(Arc::new(backend), deployment.clone(), engine).expect("it starts");
     let counts = load(&engine, 20, 20);
     assert!(engine.stop().entries.is_empty());
-    let written = writer.finish().expect("it is written");
+    let end = writer.finish();
+    assert!(end.is_complete(), "{end:?}");
+    let written = end.written;
     assert!(written > 400, "{written}");
     let fresh = |_: &LogHeader| Ok::<_, FileError>((2, scheduler(settings, times(&deployment, settings))));
     let replay = |path| LogReader::open(path).expect("it opens").replay(fresh);
@@ -244,4 +246,29 @@ fn memory_is_what_the_profile_says() {
     let stage = &engine.gateway().board().groups[0].stages[1];
     assert_eq!(Bytes::new(stage.memory.load(Relaxed)), Bytes::new(3 << 20));
     engine.stop();
+}
+
+#[test]
+fn a_log_that_cannot_keep_up_has_gaps_where_it_says_so_and_delays_nobody() {
+    let settings = Settings::default();
+    let deployment = deployment(2, 1, 3, Span::from_nanos(20_000), Slo::None);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.jsonl");
+    let placement = PlacementFile::new(&PlacementWindows::fixed(deployment.placement.clone()), &deployment.models);
+    let names: Vec<_> = deployment.models.iter().map(|model| model.name.clone()).collect();
+    // Without room, a line is written only where the writer waits for it just then.
+    let writer = LogWriter::with_room(&path, &LogHeader::new(names, placement, 0), 0).expect("the folder is ours");
+    let engine = EngineSettings { record: Record::Sent(writer.lines()), ..EngineSettings::default() };
+    let engine = Engine::start(Arc::new(sleeper(&deployment, 1)), deployment.clone(), engine).expect("it starts");
+    assert_eq!(load(&engine, 20, 50), BTreeMap::from([("served", 1000)]));
+    let metrics = engine.gateway().statistics().text();
+    engine.stop();
+    let end = writer.finish();
+    assert!(end.missing > 0 && end.failure.is_none() && !end.is_complete(), "{end:?}");
+    assert!(metrics.contains("statmux_event_log_missing_lines_total"), "{metrics}");
+    let fresh = |_: &LogHeader| Ok::<_, FileError>((2, scheduler(settings, times(&deployment, settings))));
+    let replay = LogReader::open(&path).expect("it opens").replay(fresh).expect("well formed");
+    assert_eq!(replay.difference, None);
+    assert_eq!(replay.gaps.iter().map(|gap| gap.missing).sum::<u64>(), end.missing);
+    assert_eq!(replay.entries + replay.unchecked, end.written);
 }

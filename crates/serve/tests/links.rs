@@ -29,7 +29,7 @@ fn predictions_of_the_server_are_those_of_the_simulator_with_hops() {
     let server = server(deployment.clone(), ServerSettings { engine, ..settings() });
     assert_eq!(post(server.address(), "/v1/embeddings", common::client::BODY).status, 200);
     server.stop();
-    writer.finish().expect("it is written");
+    assert!(writer.finish().is_complete());
     let replayed = |cluster: &Cluster| {
         let log = LogReader::open(&path).expect("it opens");
         let replay = log.replay(|header: &LogHeader| {

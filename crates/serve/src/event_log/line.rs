@@ -15,6 +15,29 @@ pub(super) struct EntryLine {
     actions: Vec<ActionLine>,
 }
 
+/// Lines that are missing where this one stands.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GapLine {
+    gap: Gap,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Gap {
+    lines: u64,
+}
+
+impl GapLine {
+    pub(super) fn new(lines: u64) -> Self {
+        Self { gap: Gap { lines } }
+    }
+
+    pub(super) fn lines(&self) -> u64 {
+        self.gap.lines
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum EventLine {

@@ -3,21 +3,23 @@
 //! The first line says what was served from where, the others are [`Entry`]s in the order in which they were
 //! handled, so that a fresh scheduler can be given the same events and must act the same ([`LogReader::replay`]).
 //! Where the placement was replaced there is another line like the first: a new scheduler, and a new clock, begin.
-//! The server writes through a thread of its own: a slow disk delays nobody, and little is kept in memory.
+//! The server writes through a thread of its own ([`LogWriter`]): a slow disk delays nobody, and little is kept in
+//! memory. What could not be written leaves a gap, which the log tells in its place.
 
 mod line;
+mod writer;
 
-use line::EntryLine;
+pub use writer::{LogEnd, LogHealth, LogLines, LogWriter};
+
+use line::{EntryLine, GapLine};
 use serde::{Deserialize, Serialize};
 use statmux_core::Time;
-use statmux_core::files::{FileError, PlacementFile, VERSION, check_version, create_log, parse_json};
+use statmux_core::files::{FileError, PlacementFile, VERSION, check_version, parse_json};
 use statmux_sched::log::Entry;
 use statmux_sched::{Action, Scheduler};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::{self, JoinHandle};
 
 /// The first line of a log.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -65,73 +67,6 @@ pub struct Origin {
     pub trace_id: Option<String>,
 }
 
-/// A log that is being written.
-#[derive(Debug)]
-pub struct LogWriter {
-    lines: Sender<Line>,
-    thread: JoinHandle<Result<u64, FileError>>,
-}
-
-impl LogWriter {
-    /// Begins the log at `path`; what was there before is lost.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn create(path: &Path, header: &LogHeader) -> Result<Self, FileError> {
-        let failed = |cause| FileError::io(path, "cannot be written", cause);
-        let mut file = BufWriter::new(create_log(path)?);
-        let header = serde_json::to_string(header).expect("plain data serialises");
-        writeln!(file, "{header}").and_then(|()| file.flush()).map_err(failed)?;
-        let (lines, inbox) = channel();
-        let path = path.to_owned();
-        let work = move || write(file, &inbox).map_err(|cause| FileError::io(&path, "cannot be written", cause));
-        let thread = thread::Builder::new().name("event-log".to_owned()).spawn(work).map_err(failed)?;
-        Ok(Self { lines, thread })
-    }
-
-    /// Where lines go.
-    pub fn lines(&self) -> Sender<Line> {
-        self.lines.clone()
-    }
-
-    /// Waits until everything is written, and says how many entries that are.
-    ///
-    /// Every sender must be gone before: stop the engine first.
-    ///
-    /// # Errors
-    /// If something could not be written.
-    pub fn finish(self) -> Result<u64, FileError> {
-        drop(self.lines);
-        self.thread.join().expect("writing does not panic")
-    }
-}
-
-fn write(mut file: BufWriter<File>, inbox: &Receiver<Line>) -> std::io::Result<u64> {
-    let mut written = 0;
-    loop {
-        let line = match inbox.try_recv() {
-            Ok(line) => line,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                // Nothing happens at the moment, so what has happened may be looked at.
-                file.flush()?;
-                let Ok(line) = inbox.recv() else { break };
-                line
-            }
-        };
-        match line {
-            Line::Placed(header) => serde_json::to_writer(&mut file, &header)?,
-            Line::Entry(entry, origin) => {
-                serde_json::to_writer(&mut file, &EntryLine::new(&entry, origin.as_ref()))?;
-                written += 1;
-            }
-        }
-        file.write_all(b"\n")?;
-    }
-    file.flush()?;
-    Ok(written)
-}
-
 /// A log that is being read.
 #[derive(Debug)]
 pub struct LogReader {
@@ -141,7 +76,7 @@ pub struct LogReader {
 }
 
 /// What a replay found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogReplay {
     /// Entries that were replayed.
     pub entries: u64,
@@ -149,8 +84,21 @@ pub struct LogReplay {
     pub actions: u64,
     /// Whether the last line broke off, as after a crash; it is left out.
     pub cut_off: bool,
+    /// Where the log says that lines are missing.
+    pub gaps: Vec<LogGap>,
+    /// Entries after a gap and before the next placement: what the scheduler knew of is missing, so they say nothing.
+    pub unchecked: u64,
     /// The first entry at which the fresh scheduler acted otherwise.
     pub difference: Option<LogDifference>,
+}
+
+/// A place where lines are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogGap {
+    /// The line that says so, from 1.
+    pub line: u64,
+    /// How many are missing.
+    pub missing: u64,
 }
 
 /// An entry that did not replay as recorded.
@@ -194,8 +142,10 @@ impl LogReader {
         mut self,
         mut fresh: impl FnMut(&LogHeader) -> Result<(usize, S), E>,
     ) -> Result<LogReplay, E> {
-        let (mut groups, mut scheduler) = fresh(&self.header)?;
-        let mut result = LogReplay { entries: 0, actions: 0, cut_off: false, difference: None };
+        let (mut groups, scheduler) = fresh(&self.header)?;
+        // None after a gap.
+        let mut scheduler = Some(scheduler);
+        let mut result = LogReplay::default();
         let (mut line, mut last) = (1, Time::ZERO);
         let mut actions = Vec::new();
         while let Some(text) = next_line(&self.path, &mut self.lines)? {
@@ -205,16 +155,22 @@ impl LogReader {
                 break;
             }
             let wrong = |what: String| FileError::at_line(&self.path, line as usize, what);
-            let entry = match serde_json::from_str::<EntryLine>(&text) {
-                Ok(entry) => Entry::from(entry),
-                Err(error) => match serde_json::from_str(&text) {
-                    Ok(header) => {
-                        (groups, scheduler) = fresh(&header)?;
-                        last = Time::ZERO;
-                        continue;
-                    }
-                    Err(_) => return Err(wrong(format!("is no entry: {error}")).into()),
-                },
+            let entry = match parse(&text).map_err(|error| wrong(format!("is no entry: {error}")))? {
+                Parsed::Entry(entry) => entry,
+                Parsed::Gap(missing) => {
+                    result.gaps.push(LogGap { line, missing });
+                    scheduler = None;
+                    continue;
+                }
+                Parsed::Placed(header) => {
+                    let (of, begins) = fresh(&header)?;
+                    (groups, scheduler, last) = (of, Some(begins), Time::ZERO);
+                    continue;
+                }
+            };
+            let Some(scheduler) = &mut scheduler else {
+                result.unchecked += 1;
+                continue;
             };
             line::check(&entry, self.header.models.len(), groups).map_err(wrong)?;
             if entry.now < last {
@@ -232,6 +188,21 @@ impl LogReader {
         }
         Ok(result)
     }
+}
+
+/// What a line says.
+enum Parsed {
+    Entry(Entry),
+    Gap(u64),
+    Placed(LogHeader),
+}
+
+/// Parses a line; the error is that of an entry, which most lines are.
+fn parse(text: &str) -> Result<Parsed, serde_json::Error> {
+    serde_json::from_str::<EntryLine>(text).map(|entry| Parsed::Entry(entry.into())).or_else(|error| {
+        let gap = serde_json::from_str(text).map(|gap: GapLine| Parsed::Gap(gap.lines()));
+        gap.or_else(|_| serde_json::from_str(text).map(Parsed::Placed)).map_err(|_| error)
+    })
 }
 
 /// The next line, its end included; `None` after the last.

@@ -11,6 +11,7 @@ mod process;
 mod totals;
 
 use crate::board::Board;
+use crate::event_log::LogHealth;
 use crate::request::{Cause, Course};
 use exposition::Form;
 pub use http::HttpStatistics;
@@ -50,6 +51,7 @@ struct Counts {
     generated_tokens: Family<ModelLabels, Counter>,
     http: HttpStatistics,
     totals: Arc<[Growing]>,
+    log: Option<LogHealth>,
 }
 
 type Histograms = Family<ModelLabels, Histogram, fn() -> Histogram>;
@@ -121,8 +123,8 @@ fn batch_histogram() -> Histogram {
 }
 
 impl Statistics {
-    /// Metrics for the given models, groups and board.
-    pub fn new(models: &[String], groups: Vec<Group>, board: Arc<Board>) -> Self {
+    /// Metrics for the given models, groups and board, and for the event log, if one is written.
+    pub fn new(models: &[String], groups: Vec<Group>, board: Arc<Board>, log: Option<&LogHealth>) -> Self {
         let counts = Counts {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
@@ -133,6 +135,7 @@ impl Statistics {
             generated_tokens: Family::default(),
             http: HttpStatistics::default(),
             totals: models.iter().map(|_| Growing::default()).collect(),
+            log: log.cloned(),
         };
         Self::with_counts(counts, models.to_vec(), groups, board)
     }
@@ -146,8 +149,9 @@ impl Statistics {
         let mut whole = Registry::default();
         whole.register_collector(Box::new(process::ProcessCollector));
         let registry = whole.sub_registry_with_prefix("statmux");
-        let Counts { requests, seconds, queue, first_token, batches, prompt_tokens, generated_tokens, http, .. } =
-            counts.clone();
+        let Counts {
+            requests, seconds, queue, first_token, batches, prompt_tokens, generated_tokens, http, log, ..
+        } = counts.clone();
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION"), os, arch }).set(1);
@@ -164,6 +168,11 @@ impl Statistics {
         registry.register("prompt_tokens", "Tokens taken in by served requests", prompt_tokens.clone());
         registry.register("generated_tokens", "Tokens generated for served requests", generated_tokens.clone());
         http.register(registry);
+        if let Some(LogHealth { written, missing, errors }) = log {
+            registry.register("event_log_lines", "Lines written to the event log", written);
+            registry.register("event_log_missing_lines", "Lines left out of the event log", missing);
+            registry.register("event_log_write_errors", "Attempts to write the event log that failed", errors);
+        }
         let per_model = |model: &String| {
             let count = |outcome| requests.get_or_create_owned(&RequestLabels { model: model.clone(), outcome });
             let labels = ModelLabels { model: model.clone() };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use statmux_report::number;
 use statmux_sched::{Scheduler, Settings, StageTimes};
 use statmux_serve::engine::scheduler;
-use statmux_serve::event_log::{LogDifference, LogHeader, LogReader};
+use statmux_serve::event_log::{LogDifference, LogGap, LogHeader, LogReader};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `statmux replay-log`.
@@ -34,9 +34,28 @@ struct ReplayLogResult {
     actions: u64,
     /// Whether the last line broke off, as after a crash.
     cut_off: bool,
+    /// Whether nothing is missing, and all was done again as recorded.
     same: bool,
+    /// Where lines are missing: the disk was full or too slow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gaps: Vec<Gap>,
+    /// Events after a gap, up to the next placement.
+    #[serde(skip_serializing_if = "is_zero")]
+    unchecked: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<Difference>,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    line: u64,
+    missing: u64,
+}
+
+// The signature is what serde asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize)]
@@ -58,13 +77,17 @@ pub(crate) fn run(args: &ReplayLogArgs, common: Common) -> anyhow::Result<End> {
         events: replay.entries,
         actions: replay.actions,
         cut_off: replay.cut_off,
-        same: replay.difference.is_none(),
+        same: replay.difference.is_none() && replay.gaps.is_empty(),
+        gaps: replay.gaps.iter().map(|&LogGap { line, missing }| Gap { line, missing }).collect(),
+        unchecked: replay.unchecked,
         difference: replay.difference.as_ref().map(difference),
     };
     print(common.format, || text(&result), &result)?;
-    match &result.difference {
-        None => Ok(End::Done),
-        Some(difference) => anyhow::bail!("{}:{}: the scheduler acts otherwise", args.log.display(), difference.line),
+    let log = args.log.display();
+    match (&result.difference, result.gaps.first()) {
+        (Some(difference), _) => anyhow::bail!("{log}:{}: the scheduler acts otherwise", difference.line),
+        (None, Some(gap)) => anyhow::bail!("{log}:{}: lines are missing: the log is incomplete", gap.line),
+        (None, None) => Ok(End::Done),
     }
 }
 
@@ -105,6 +128,15 @@ fn text(result: &ReplayLogResult) -> String {
     let mut text = format!("{events} events led to the same {actions} actions");
     if result.cut_off {
         text.push_str(" (the last line broke off and is left out)");
+    }
+    if !result.gaps.is_empty() {
+        let missing = number::count(result.gaps.iter().map(|gap| gap.missing).sum());
+        let lines: Vec<String> = result.gaps.iter().map(|gap| gap.line.to_string()).collect();
+        let (lines, unchecked) = (lines.join(", "), number::count(result.unchecked));
+        text.push_str(&format!(
+            "; {missing} lines are missing at line {lines}, for the disk was full or too slow, and {unchecked} events after \
+             that cannot be checked"
+        ));
     }
     match &result.difference {
         None => text.push('.'),

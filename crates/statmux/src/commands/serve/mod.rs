@@ -152,9 +152,20 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     }
     server.run_until_signal();
     if let (Some(log), Some(path)) = (log, &args.event_log) {
-        let written = log.finish()?;
+        let ended = log.finish();
+        let (path, written) = (path.display(), number::count(ended.written));
+        if !ended.is_complete() {
+            let missing = format!(
+                "{path}: the event log is incomplete: {written} lines written, {} missing",
+                number::count(ended.missing)
+            );
+            return Err(match ended.failure {
+                Some(failure) => anyhow::Error::msg(failure.to_string()).context(missing),
+                None => anyhow::Error::msg(missing),
+            });
+        }
         if !common.quiet {
-            say(format!("{}: {} events", path.display(), number::count(written)));
+            say(format!("{path}: {written} lines"));
         }
     }
     Ok(End::Done)
