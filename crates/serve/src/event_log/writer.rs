@@ -86,15 +86,13 @@ impl LogLines {
     /// Hands a line to the writer. Never blocks: where the disk cannot keep up, the line is left out and counted.
     pub fn send(&self, line: Line) {
         let owed = self.owed.load(Relaxed);
-        let sent = match owed {
-            0 => self.lines.try_send(Message::Line(line)),
-            // What is missing is told in its place.
-            _ => self.lines.try_send(Message::Gap(owed)).and_then(|()| {
-                self.owed.fetch_sub(owed, Relaxed);
-                self.lines.try_send(Message::Line(line))
-            }),
-        };
-        if sent.is_err() {
+        // What is missing is told in its place.
+        let told = owed == 0 || self.lines.try_send(Message::Gap(owed)).is_ok();
+        if told {
+            self.owed.fetch_sub(owed, Relaxed);
+        }
+        let sent = told && self.lines.try_send(Message::Line(line)).is_ok();
+        if !sent {
             if self.health.missing.inc() == 0 {
                 tracing::error!("the event log cannot keep up: lines are left out, and serving goes on");
             }
