@@ -20,7 +20,7 @@ Every policy on every scenario of `scenarios/suite`: real traces (Azure Function
 to 256 devices, memory-starved to ample, tight to loose promises. Plans see the train window; every figure here is of the test window.
 Stage times are those of the scaled V100 profile. This page is written by a program from the rows beside it:
 
-```sh
+```sh hours
 suite=\"cargo run --release -p statmux --example suite --\"
 $suite run scenarios/suite/*.toml && $suite devices 1s scenarios/suite/*.toml && $suite scale 1000 1024 10000000 && $suite draw
 ```
