@@ -3,7 +3,7 @@
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::ledger::Message;
-use crate::request::{Answer, Cause, Refusal, Reply, Submission};
+use crate::request::{Answer, Cause, Departure, Refusal, Reply, Submission};
 use crate::statistics::Statistics;
 use crate::trail::Trail;
 use statmux_core::backend::{BackendError, Input, ModelCard, Text};
@@ -94,7 +94,7 @@ impl Doors {
     }
 }
 
-/// A request that was taken in. Dropping it unanswered cancels the request, if it has not started.
+/// A request that was taken in. Dropping it unanswered cancels it: it does not start, or ends after the lap that runs.
 #[derive(Debug)]
 pub struct Pending {
     answer: oneshot::Receiver<Result<Answer, Refusal>>,
@@ -109,13 +109,15 @@ pub struct Pending {
 struct Cancel {
     id: RequestId,
     driver: SyncSender<Message>,
+    departure: Departure,
     answered: bool,
 }
 
 impl Drop for Cancel {
     fn drop(&mut self) {
         if !self.answered {
-            // Where the inbox is full, the request runs for nobody; that is all.
+            self.departure.happens();
+            // Where the inbox is full, the request starts for nobody, and ends after its first lap.
             let _ = self.driver.try_send(Message::Cancel(self.id));
         }
     }
@@ -223,8 +225,9 @@ impl Gateway {
         let (token_sender, tokens) = if streams { Some(mpsc::unbounded_channel()).unzip() } else { (None, None) };
         let slo = self.models[model.index()].slo.min(deadline.unwrap_or(Span::MAX));
         let deadline = if slo == Span::MAX { Time::NEVER } else { arrived + slo };
-        let reply = Reply { answer: sender, tokens: token_sender, trail };
-        let cancel = Cancel { id, driver: self.driver.clone(), answered: false };
+        let departure = Departure::default();
+        let reply = Reply { answer: sender, tokens: token_sender, trail, departure: departure.clone() };
+        let cancel = Cancel { id, driver: self.driver.clone(), departure, answered: false };
         (
             Submission { id, model, input, arrived, deadline, together, reply },
             Pending { answer, tokens, cancel, doors: Arc::clone(&self.doors) },

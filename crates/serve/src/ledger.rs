@@ -251,6 +251,7 @@ impl Ledger {
     fn launch(&mut self, now: Time, batch: Batch) {
         let Batch { id, group, model, requests, predicted } = batch;
         let mut inputs = Vec::with_capacity(requests.as_slice().len());
+        let mut departures = Vec::with_capacity(inputs.capacity());
         let mut streams = false;
         for request in requests.as_slice() {
             let open = self.open.get_mut(request).expect("the scheduler launches only what it was given");
@@ -261,6 +262,7 @@ impl Ledger {
             open.run_tokens = 0;
             streams |= open.reply.tokens.is_some();
             inputs.push(open.input.clone());
+            departures.push(open.reply.departure.clone());
         }
         self.board.group(group).running.fetch_add(1, Relaxed);
         let pipeline = &mut self.groups[group.index()];
@@ -268,7 +270,7 @@ impl Ledger {
         self.statistics.launched(model, inputs.len());
         pipeline.running.insert(id, Running { model, requests, started: now, predicted });
         if let Some(entry) = &pipeline.entry {
-            entry.launch(Job { batch: id, model, inputs, streams });
+            entry.launch(Job { batch: id, model, inputs, departures, streams });
         }
     }
 
@@ -276,6 +278,11 @@ impl Ledger {
         let mut open = self.take(id);
         let (result, course) = open.ended.take().expect("only finished requests complete");
         let answer = match result {
+            // Nobody heard it, and it may not be whole.
+            Ok(_) if open.reply.departure.has_happened() => {
+                self.note_refusal(&open, &Cause::Cancelled);
+                Err(Refusal::new(Cause::Cancelled))
+            }
             Ok(output) => {
                 let tokens = Tokens { prompt: open.input.tokens().len() as u64, generated: generated(&output) };
                 if tokens.generated > 0 {

@@ -5,6 +5,7 @@ use statmux_core::backend::{BackendError, Fault, Input, Output};
 use statmux_core::{GroupId, ModelId, RequestId, Span, Time};
 use statmux_sched::Reason;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 
 /// A request on its way to the driver.
@@ -29,6 +30,21 @@ pub(crate) struct Reply {
     pub(crate) tokens: Option<mpsc::UnboundedSender<u32>>,
     /// Where what becomes of it is noted.
     pub(crate) trail: Option<Arc<Trail>>,
+    pub(crate) departure: Departure,
+}
+
+/// Whether the client of a request has gone without its answer: set at the client's side, seen where its batch runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Departure(Arc<AtomicBool>);
+
+impl Departure {
+    pub(crate) fn happens(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(crate) fn has_happened(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A request that ran to its end.

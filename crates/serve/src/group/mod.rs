@@ -10,7 +10,9 @@
 pub(crate) mod patience;
 pub(crate) mod stage;
 pub(crate) mod supervisor;
+mod watch;
 
+use crate::request::Departure;
 use statmux_core::backend::Input;
 use statmux_core::{BatchId, ModelId};
 use std::fmt;
@@ -25,6 +27,8 @@ pub(crate) struct Job {
     pub(crate) batch: BatchId,
     pub(crate) model: ModelId,
     pub(crate) inputs: Vec<Input>,
+    /// For each input, whether its client has gone.
+    pub(crate) departures: Vec<Departure>,
     /// Whether a client wants tokens as they come.
     pub(crate) streams: bool,
 }

@@ -4,6 +4,7 @@ use crate::board::{Board, StageBoard};
 use crate::clock::{Clock, sharpen_timers};
 use crate::group::patience::{Load, Patience, Yardstick};
 use crate::group::supervisor::Notice;
+use crate::group::watch::Watch;
 use crate::group::{Job, PROBE, Passage};
 use crate::ledger::{Finished, Message};
 use statmux_core::backend::{Backend, BackendError, Fault, Output, Stage, StagePlan, Step};
@@ -25,13 +26,13 @@ pub(crate) enum Parcel<F> {
 }
 
 /// What travels with a flow.
-#[derive(Clone, Copy)]
 pub(crate) struct Ticket {
     batch: BatchId,
     model: ModelId,
     size: u32,
     streams: bool,
     load: Load,
+    watch: Watch,
     /// Whether it has been round once.
     again: bool,
     /// Computing time so far.
@@ -102,14 +103,17 @@ impl<B: Backend> StageThread<B> {
         let (flow, mut ticket) = match parcel {
             Parcel::Close => return Err(Over),
             Parcel::Flow(flow, ticket) => (Ok(flow), ticket),
-            Parcel::Job(job) => {
+            Parcel::Job(mut job) => {
                 self.run.passage.enter();
+                let codec = || self.backend.text(job.model).ok().flatten();
+                let watch = Watch::new(&job.inputs, std::mem::take(&mut job.departures), codec);
                 let ticket = Ticket {
                     batch: job.batch,
                     model: job.model,
                     size: job.inputs.len() as u32,
                     streams: job.streams,
                     load: Load::of(&job.inputs),
+                    watch,
                     again: false,
                     busy: Span::ZERO,
                 };
@@ -117,11 +121,11 @@ impl<B: Backend> StageThread<B> {
             }
         };
         let started = self.clock.now();
-        let predicted = self.predicted(ticket);
+        let predicted = self.predicted(&ticket);
         let times_profiled = self.yardsticks[ticket.model.index()].times_profiled(ticket.load);
         board.begin(Some(ticket.batch), started + self.patience.with(predicted, times_profiled));
         let flow = flow.or_else(|job| guarded(|| self.backend.start(job.model, job.inputs)));
-        let result = flow.and_then(|flow| guarded(|| stage.run(flow)));
+        let result = flow.and_then(|flow| guarded(|| Ok(self.end_members(stage.run(flow)?, &mut ticket.watch))));
         let busy = self.clock.now().since(started);
         if self.run.retired.load(Relaxed) {
             // It was given up on; the board belongs to its successor.
@@ -133,6 +137,19 @@ impl<B: Backend> StageThread<B> {
         }
         ticket.busy += busy;
         self.pass_on(result, ticket)
+    }
+
+    /// Ends the members of a batch that goes round which have heard enough.
+    fn end_members(&self, step: Step<B::Flow>, watch: &mut Watch) -> Step<B::Flow> {
+        let Step::Again { flow, tokens } = step else { return step };
+        let over = watch.over(&tokens);
+        if over.is_empty() {
+            return Step::Again { flow, tokens };
+        }
+        match self.backend.end(flow, &over) {
+            Step::Again { flow, .. } => Step::Again { flow, tokens },
+            step => step,
+        }
     }
 
     fn pass_on(&self, result: Result<Step<B::Flow>, BackendError>, ticket: Ticket) -> Result<(), Over> {
@@ -186,7 +203,7 @@ impl<B: Backend> StageThread<B> {
         owed.map_or(Ok(()), |batch| self.tell_freed(batch))
     }
 
-    fn predicted(&self, ticket: Ticket) -> Span {
+    fn predicted(&self, ticket: &Ticket) -> Span {
         let spans = self.times.spans(self.run.group, ticket.model, ticket.size);
         spans.map_or(Span::ZERO, |spans| spans[self.plan.stage as usize])
     }

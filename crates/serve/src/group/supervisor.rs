@@ -9,6 +9,7 @@ use crate::group::patience::{Patience, Yardstick};
 use crate::group::stage::{Parcel, Run, StageThread};
 use crate::group::{Entry, Job, PROBE, Passage};
 use crate::ledger::Message;
+use crate::request::Departure;
 use statmux_core::backend::{Backend, BackendError, Fault, Generate, Input, Sampling, StagePlan, Task};
 use statmux_core::{BatchId, DeviceId, Group, GroupId, Span, Time};
 use statmux_sched::{Loss, StageTimes};
@@ -241,7 +242,7 @@ impl<B: Backend + 'static> Supervisor<B> {
                 sampling: Sampling::Greedy,
             }),
         };
-        Some(Job { batch: PROBE, model, inputs: vec![input], streams: false })
+        Some(Job { batch: PROBE, model, inputs: vec![input], departures: vec![Departure::default()], streams: false })
     }
 
     fn restored(&self, watched: &Watched<B::Flow>, id: GroupId, epoch: u64) {
