@@ -108,8 +108,7 @@ impl Backend for CandleBackend {
         for input in &inputs {
             known.check(input)?;
         }
-        let max_tokens = known.opened.config.sizes().max_tokens;
-        Ok(Flow::new(model, inputs, &known.opened.stop_tokens, max_tokens))
+        Ok(Flow::new(model, inputs, &known.opened.stop_tokens, known.opened.max_tokens))
     }
 
     fn end(&self, flow: Flow, members: &[usize]) -> Step<Flow> {
@@ -128,9 +127,9 @@ impl Backend for CandleBackend {
                 Task::Encode { masked_logits: model.masked_logits }
             },
             vocabulary: small(sizes.vocabulary),
-            max_tokens: small(sizes.max_tokens),
+            max_tokens: small(model.opened.max_tokens),
             hidden: small(sizes.hidden),
-            embedding: small(sizes.hidden),
+            embedding: small(model.opened.sentence.width(sizes.hidden)),
             token_types: small(sizes.token_types),
         })
     }
@@ -172,7 +171,7 @@ impl Model {
 
     /// Whether the model can answer `input`.
     fn check(&self, input: &Input) -> Result<(), BackendError> {
-        let sizes = self.opened.config.sizes();
+        let (sizes, max_tokens) = (self.opened.config.sizes(), self.opened.max_tokens);
         let bad = |reason: String| Err(BackendError::BadInput { reason });
         let architecture = self.opened.config.architecture();
         let tokens = match input {
@@ -191,8 +190,8 @@ impl Model {
             }
             Input::Generate(generate) => {
                 check_generate(generate)?;
-                if generate.tokens.len() >= sizes.max_tokens {
-                    let (found, most) = (generate.tokens.len(), sizes.max_tokens);
+                if generate.tokens.len() >= max_tokens {
+                    let (found, most) = (generate.tokens.len(), max_tokens);
                     return bad(format!("the prompt has {found} tokens and leaves no room in the context of {most}"));
                 }
                 generate.tokens.clone()
@@ -201,19 +200,15 @@ impl Model {
         if tokens.is_empty() {
             return bad("the text has no tokens".into());
         }
-        if tokens.len() > sizes.max_tokens {
-            return bad(format!("the text has {} tokens; the model takes {}", tokens.len(), sizes.max_tokens));
+        if tokens.len() > max_tokens {
+            return bad(format!("the text has {} tokens; the model takes {}", tokens.len(), max_tokens));
         }
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= sizes.vocabulary) {
             return bad(format!("token {token} is not in the vocabulary of {} words", sizes.vocabulary));
         }
         let Input::MaskedLogits { passage, positions } = input else { return Ok(()) };
-        if positions.len() > sizes.max_tokens {
-            return bad(format!(
-                "{} positions are more than the {} tokens of a text",
-                positions.len(),
-                sizes.max_tokens
-            ));
+        if positions.len() > max_tokens {
+            return bad(format!("{} positions are more than the {} tokens of a text", positions.len(), max_tokens));
         }
         if let Some(&position) = positions.iter().find(|&&position| !passage.has(position as usize)) {
             let length = passage.tokens.len();

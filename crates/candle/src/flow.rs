@@ -1,11 +1,12 @@
 //! A batch on its way through a pipeline.
 
 use crate::cache::Cache;
+use crate::device::{Device, Reservation};
 use crate::lap::Lap;
 use crate::sampling::choose;
 use candle_core::Tensor;
 use statmux_core::ModelId;
-use statmux_core::backend::{Finish, Generate, Input, Output, Passage, Step};
+use statmux_core::backend::{BackendError, Finish, Generate, Input, Output, Passage, Step};
 
 /// One batch: what was asked, how far it is, and all that stages keep of it.
 ///
@@ -16,9 +17,22 @@ pub struct Flow {
     /// The tokens of this lap.
     pub(crate) lap: Lap,
     /// What the stage before made of them.
-    pub(crate) hidden: Option<Tensor>,
+    pub(crate) hidden: Option<Hidden>,
     /// Keys and values, by stage and shard.
     pub(crate) caches: Vec<Vec<Option<Cache>>>,
+}
+
+/// What one stage made for the next, accounted to the device that made it until then.
+pub(crate) struct Hidden {
+    pub(crate) tensor: Tensor,
+    _memory: Reservation,
+}
+
+impl Hidden {
+    pub(crate) fn new(tensor: Tensor, device: &Device) -> Result<Self, BackendError> {
+        let memory = device.memory.reserve(4 * tensor.elem_count() as u64, "what one stage makes for the next")?;
+        Ok(Self { tensor, _memory: memory })
+    }
 }
 
 /// What was asked of the model, and what has become of it.
@@ -30,7 +44,10 @@ pub(crate) enum Work {
 /// What to make of one encoded text.
 pub(crate) enum Query {
     Embedding,
-    MaskedLogits { positions: Vec<u32> },
+    /// At these of the tokens that are there; some perhaps more than once.
+    MaskedLogits {
+        positions: Vec<u32>,
+    },
 }
 
 /// A prompt and what has been added to it.

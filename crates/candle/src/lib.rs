@@ -20,6 +20,7 @@ mod models;
 mod parallel;
 mod preset;
 mod sampling;
+mod sentence;
 mod source;
 mod stage;
 mod tokenizer;

@@ -3,6 +3,7 @@
 use crate::chat::ChatFiles;
 use crate::models::{Config, ConfigError, StopTokens};
 use crate::preset::{preset, preset_names};
+use crate::sentence::{Sentence, read_folder};
 use crate::tokenizer::{FallbackTokens, FileTokenizer};
 use crate::weights::{Files, Random, Source, WeightsError};
 use serde::Deserialize;
@@ -50,17 +51,10 @@ pub enum SourceError {
     Weights(#[from] WeightsError),
     #[error("cannot use {}: {reason}", .path.display())]
     Tokenizer { path: PathBuf, reason: String },
+    #[error("cannot use {}: {reason}", .path.display())]
+    Modules { path: PathBuf, reason: String },
     #[error("cannot use the chat template of {}: {reason}", .path.display())]
     Template { path: PathBuf, reason: String },
-}
-
-/// How an encoder's token vectors become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pooling {
-    /// Their mean.
-    Mean,
-    /// The first of them.
-    First,
 }
 
 /// A model whose files have been opened, and nothing loaded yet.
@@ -68,7 +62,10 @@ pub(crate) struct OpenedModel {
     pub(crate) config: Config,
     pub(crate) weights: Box<dyn Source>,
     pub(crate) text: Option<Arc<dyn Text>>,
-    pub(crate) pooling: Pooling,
+    /// How an encoder's token vectors become one.
+    pub(crate) sentence: Sentence,
+    /// The longest text, in tokens.
+    pub(crate) max_tokens: usize,
     pub(crate) stop_tokens: Vec<u32>,
 }
 
@@ -92,7 +89,8 @@ impl ModelSource {
                 Ok(OpenedModel {
                     weights: Box::new(Random::new(seed.stream(name))),
                     text: Some(Arc::new(FallbackTokens { ends: !config.is_decoder() })),
-                    pooling: Pooling::Mean,
+                    sentence: Sentence::mean(),
+                    max_tokens: config.sizes().max_tokens,
                     stop_tokens: config.stop_tokens(),
                     config,
                 })
@@ -103,38 +101,46 @@ impl ModelSource {
 }
 
 fn open_directory(directory: &Path) -> Result<OpenedModel, SourceError> {
-    let path = directory.join("config.json");
+    let folder = read_folder(directory)?;
+    let encoder = &*folder.encoder;
+    let path = encoder.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(|cause| SourceError::Io { path: path.clone(), cause })?;
     let config = Config::from_json(&text).map_err(|cause| SourceError::Config { path, cause })?;
-    let path = directory.join("tokenizer.json");
+    if folder.has_modules && config.is_decoder() {
+        let reason =
+            format!("it makes sentence vectors of a decoder ({}), which only generates here", config.architecture());
+        return Err(SourceError::Modules { path: directory.join("modules.json"), reason });
+    }
+    folder.check_width(directory, config.sizes().hidden)?;
+    let mut sentence = folder.sentence;
+    let path = encoder.join("tokenizer.json");
     let (text, end): (Option<Arc<dyn Text>>, _) = if path.is_file() {
-        let tokenizer = FileTokenizer::open(&path).map_err(|reason| SourceError::Tokenizer { path, reason })?;
-        let chat = ChatFiles::read(directory)?;
+        let bad = |reason| SourceError::Tokenizer { path: path.clone(), reason };
+        let tokenizer = FileTokenizer::open(&path).map_err(bad)?;
+        let tokenizer = if folder.lower_case { tokenizer.lowering_case().map_err(bad)? } else { tokenizer };
+        if !folder.pools_prompt {
+            sentence.left_out = tokenizer.prompt_tokens(&folder.prompt).map_err(bad)?;
+        }
+        let tokenizer = tokenizer.with_prompt(folder.prompt);
+        let chat = ChatFiles::read(encoder)?;
         let end = chat.end_of_text().and_then(|text| tokenizer.token(text));
         (Some(Arc::new(tokenizer.with_template(chat.template()?))), end)
     } else {
         (None, None)
     };
-    let pooling: PoolingFile = optional(&directory.join("1_Pooling").join("config.json"))?;
-    let generation: GenerationFile = optional(&directory.join("generation_config.json"))?;
+    let generation: GenerationFile = optional(&encoder.join("generation_config.json"))?;
     let mut stop_tokens = config.stop_tokens();
     stop_tokens.extend(generation.eos_token_id.tokens());
     // Where the tokenizer names another than the configuration, it is the one that ends a turn.
     stop_tokens.extend(end);
     Ok(OpenedModel {
-        weights: Box::new(Files::open(directory)?),
+        weights: Box::new(Files::open(encoder)?),
         text,
-        pooling: if pooling.pooling_mode_cls_token { Pooling::First } else { Pooling::Mean },
+        sentence,
+        max_tokens: folder.max_tokens.unwrap_or(usize::MAX).min(config.sizes().max_tokens),
         stop_tokens,
         config,
     })
-}
-
-/// What sentence encoders say of pooling.
-#[derive(Default, Deserialize)]
-struct PoolingFile {
-    #[serde(default)]
-    pooling_mode_cls_token: bool,
 }
 
 /// What decoders say besides `config.json`.
@@ -144,7 +150,7 @@ struct GenerationFile {
     eos_token_id: StopTokens,
 }
 
-/// Reads a JSON file if there is one.
+/// Reads a JSON file if there is one; the default is for none.
 pub(crate) fn optional<T: Default + for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SourceError> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)

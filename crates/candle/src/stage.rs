@@ -3,19 +3,20 @@
 use crate::backend::Model;
 use crate::cache::Cache;
 use crate::device::{Device, Reservation};
-use crate::flow::{Advance, Flow, Query, Work, advance};
+use crate::flow::{Advance, Flow, Hidden, Query, Work, advance};
 use crate::kernels::composed_on;
 use crate::kernels::lookup::lookup;
+use crate::lap::Lap;
 use crate::models::{Part, PartPlan, Sizes};
 use crate::parallel::team::{Member, ShardError, Team};
 use crate::parallel::{Ring, Shard};
-use crate::source::Pooling;
+use crate::sentence::{Sentence, SentenceHead};
 use crate::weights::Loader;
 use candle_core::Tensor;
 use statmux_core::backend::{BackendError, Output, Stage, StagePlan, Step};
 use statmux_core::units::Bytes;
 use statmux_core::{ModelId, ParallelConfig};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ struct StageModel {
 
 struct LoadedShard {
     part: Box<dyn Part>,
+    /// What makes vectors of texts, where they are made.
+    sentence: Option<SentenceHead>,
     _memory: Vec<Reservation>,
 }
 
@@ -46,7 +49,7 @@ enum Made {
     /// By a shard that leaves the rest to the first.
     Nothing,
     /// For the next stage.
-    Hidden(Tensor),
+    Hidden(Hidden),
     /// A row for each sequence of a decoder's lap.
     Logits(Vec<Vec<f32>>),
     Outputs(Vec<Output>),
@@ -74,7 +77,11 @@ impl CandleStage {
                 };
                 let loader = Loader::new(&*model.opened.weights, &devices[member.rank], *id);
                 let part = model.opened.config.load(&loader, &part_plan)?;
-                Ok(LoadedShard { part, _memory: loader.into_reservations() })
+                let mut memory = loader.into_reservations();
+                let embeds = part_plan.last && member.rank == 0 && !model.opened.config.is_decoder();
+                let sentence = &model.opened.sentence;
+                let sentence = embeds.then(|| sentence.load(&devices[member.rank], *id, &mut memory)).transpose()?;
+                Ok(LoadedShard { part, sentence, _memory: memory })
             };
             let shards = Team::new(devices.len(), None).run(&devices, &mut vec![(); devices.len()], load)?;
             opened.insert(*id, StageModel { model: Arc::clone(model), layers, shards });
@@ -110,37 +117,30 @@ impl CandleStage {
         let sizes = model.model.opened.config.sizes();
         let bytes = activation_bytes(flow, sizes, shard, composed_on(&device.tensors));
         let _activations = device.memory.reserve(bytes, "activations")?;
+        let last = self.stage + 1 == self.config.pp as usize;
+        let asked = if last { asked_rows(flow) } else { Vec::new() };
+        let answers = if last { answer_bytes(flow, &asked, sizes, shard, &model.model.opened.sentence) } else { 0 };
+        let _answers = device.memory.reserve(answers, "answers")?;
         if cache.is_none() && matches!(flow.work, Work::Decode(_)) {
             let width = sizes.heads.cache_width(shard);
             *cache = Some(Cache::new(device, model.layers.len(), &flow.full_lengths(), width)?);
         }
         let hidden = match &flow.hidden {
             None => part.embed(&flow.lap, member)?,
-            Some(hidden) => hidden.to_device(&device.tensors)?,
+            Some(hidden) => hidden.tensor.to_device(&device.tensors)?,
         };
         let cache = cache.as_mut().map_or(&mut [][..], Cache::layers);
         let hidden = part.layers(hidden, &flow.lap, cache, member)?;
-        if self.stage + 1 < self.config.pp as usize {
-            return Ok(if member.rank == 0 { Made::Hidden(hidden) } else { Made::Nothing });
+        if !last {
+            return Ok(if member.rank == 0 { Made::Hidden(Hidden::new(hidden, device)?) } else { Made::Nothing });
         }
+        let logits = gather_logits(part, &hidden, &asked, member)?;
         match &flow.work {
-            Work::Decode(_) => {
-                let last: Vec<u32> = flow.lap.rows.iter().map(|rows| rows.end as u32 - 1).collect();
-                let logits = gather_logits(part, &hidden, &last, member)?;
-                Ok(if member.rank == 0 { Made::Logits(logits) } else { Made::Nothing })
-            }
+            _ if member.rank > 0 => Ok(Made::Nothing),
+            Work::Decode(_) => Ok(Made::Logits(logits)),
             Work::Encode(queries) => {
-                let mut asked = Vec::new();
-                for (rows, query) in flow.lap.rows.iter().zip(queries) {
-                    if let Query::MaskedLogits { positions } = query {
-                        asked.extend(positions.iter().map(|&position| rows.start as u32 + position));
-                    }
-                }
-                let logits = if asked.is_empty() { Vec::new() } else { gather_logits(part, &hidden, &asked, member)? };
-                if member.rank > 0 {
-                    return Ok(Made::Nothing);
-                }
-                Ok(Made::Outputs(encoded(&hidden, &flow.lap.rows, queries, logits, model.model.opened.pooling)?))
+                let guesses = Guesses { asked: &asked, logits };
+                Ok(Made::Outputs(encoded(&hidden, &flow.lap, queries, &guesses, model)?))
             }
         }
     }
@@ -199,7 +199,9 @@ impl Stage for CandleStage {
 /// values once for each query head.
 fn activation_bytes(flow: &Flow, sizes: Sizes, shard: Shard, composed: bool) -> u64 {
     let tokens = flow.lap.tokens.len();
-    let cut = (sizes.widest + 3 * sizes.heads.queries * sizes.heads.dim) / shard.size;
+    // Experts are whole on their shard.
+    let inner = if sizes.experts.is_some() { sizes.widest } else { sizes.widest / shard.size };
+    let cut = inner + 3 * sizes.heads.queries * sizes.heads.dim / shard.size;
     let heads = sizes.heads.queries.div_ceil(shard.size);
     let attention = flow.lap.rows.iter().map(|rows| {
         let seen = flow.lap.positions[rows.end - 1] as usize + 1;
@@ -210,46 +212,96 @@ fn activation_bytes(flow: &Flow, sizes: Sizes, shard: Shard, composed: bool) -> 
     4 * (copies * tokens * (4 * sizes.hidden + cut) + attention.max().unwrap_or(0)) as u64
 }
 
-/// For the given rows of `hidden`, the logits of all words, on every shard.
+/// So many rows get their logits at once.
+const LOGITS_AT_ONCE: usize = 64;
+
+/// The rows of the last layer's output that logits are wanted for, each once.
+fn asked_rows(flow: &Flow) -> Vec<u32> {
+    let rows = flow.lap.rows.iter();
+    match &flow.work {
+        Work::Decode(_) => rows.map(|rows| rows.end as u32 - 1).collect(),
+        Work::Encode(queries) => {
+            let wanted = rows.zip(queries).flat_map(|(rows, query)| {
+                let positions = if let Query::MaskedLogits { positions } = query { &positions[..] } else { &[] };
+                positions.iter().map(|&position| rows.start as u32 + position)
+            });
+            wanted.collect::<BTreeSet<_>>().into_iter().collect()
+        }
+    }
+}
+
+/// What the answers of a lap need: on every shard the logits of its words for some rows at a time, on the first those of
+/// all words for all of `asked`, all answers, and a text's vectors as it is pooled.
+fn answer_bytes(flow: &Flow, asked: &[u32], sizes: Sizes, shard: Shard, sentence: &Sentence) -> u64 {
+    let at_once = asked.len().min(LOGITS_AT_ONCE);
+    let mut values = at_once * (2 * sizes.vocabulary.div_ceil(shard.size) + 4 * sizes.hidden);
+    if shard.rank == 0 {
+        values += (asked.len() + at_once) * sizes.vocabulary;
+        if let Work::Encode(queries) = &flow.work {
+            let longest = flow.lap.rows.iter().map(Range::len).max().unwrap_or(0);
+            values += longest * sizes.hidden + sentence.widest(sizes.hidden);
+            let answer = |query: &Query| match query {
+                Query::Embedding => sentence.width(sizes.hidden),
+                Query::MaskedLogits { positions } => positions.len() * sizes.vocabulary,
+            };
+            values += queries.iter().map(answer).sum::<usize>();
+        }
+    }
+    4 * values as u64
+}
+
+/// For the given rows of `hidden`, the logits of all words, on the first shard; nothing on the others.
 fn gather_logits(
     part: &dyn Part,
     hidden: &Tensor,
     rows: &[u32],
     member: &Member<'_>,
 ) -> Result<Vec<Vec<f32>>, ShardError> {
-    let rows = lookup(hidden, &(0..hidden.dim(0)?), rows)?;
-    let parts = member.exchange(part.logits(&rows)?)?;
-    if member.rank > 0 {
-        return Ok(Vec::new());
+    let own = 0..hidden.dim(0)?;
+    let mut logits = Vec::new();
+    for rows in rows.chunks(LOGITS_AT_ONCE) {
+        let parts = member.exchange(part.logits(&lookup(hidden, &own, rows)?)?)?;
+        if member.rank == 0 {
+            let parts = parts.iter().map(|part| part.to_vec2::<f32>()).collect::<candle_core::Result<Vec<_>>>()?;
+            let whole = |row: usize| parts.iter().flat_map(|part| part[row].iter().copied()).collect();
+            logits.extend((0..rows.len()).map(whole));
+        }
     }
-    let parts = parts.iter().map(|part| part.to_vec2::<f32>()).collect::<candle_core::Result<Vec<_>>>()?;
-    Ok((0..rows.dim(0)?).map(|row| parts.iter().flat_map(|part| part[row].iter().copied()).collect()).collect())
+    Ok(logits)
+}
+
+/// The logits of some rows, in their order.
+struct Guesses<'a> {
+    asked: &'a [u32],
+    logits: Vec<Vec<f32>>,
+}
+
+impl Guesses<'_> {
+    fn of(&self, row: u32) -> Vec<f32> {
+        self.logits[self.asked.binary_search(&row).expect("all that is wanted was asked for")].clone()
+    }
 }
 
 /// One output for each query.
 fn encoded(
     hidden: &Tensor,
-    rows: &[Range<usize>],
+    lap: &Lap,
     queries: &[Query],
-    logits: Vec<Vec<f32>>,
-    pooling: Pooling,
-) -> candle_core::Result<Vec<Output>> {
-    let mut logits = logits.into_iter();
+    guesses: &Guesses<'_>,
+    model: &StageModel,
+) -> Result<Vec<Output>, ShardError> {
+    let head = model.shards[0].sentence.as_ref().expect("loaded where vectors of texts are made");
     let output = |(rows, query): (&Range<usize>, &Query)| match query {
-        Query::MaskedLogits { positions } => Ok(Output::MaskedLogits(logits.by_ref().take(positions.len()).collect())),
+        Query::MaskedLogits { positions } => {
+            let guess = |&position: &u32| guesses.of(rows.start as u32 + position);
+            Ok(Output::MaskedLogits(positions.iter().map(guess).collect()))
+        }
         Query::Embedding => {
-            let vector = match pooling {
-                Pooling::First => hidden.get(rows.start)?,
-                Pooling::Mean => hidden.narrow(0, rows.start, rows.len())?.mean(0)?,
-            };
-            let mut vector = vector.to_vec1::<f32>()?;
-            let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-            let scale = (1.0 / length.max(1e-12)) as f32;
-            vector.iter_mut().for_each(|x| *x *= scale);
-            Ok(Output::Embedding(vector))
+            let (sentence, tokens) = (&model.model.opened.sentence, &lap.tokens[rows.clone()]);
+            Ok(Output::Embedding(head.embed(sentence, hidden, rows.clone(), tokens)?))
         }
     };
-    rows.iter().zip(queries).map(output).collect()
+    lap.rows.iter().zip(queries).map(output).collect()
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 use crate::chat::ChatTemplate;
 use statmux_core::backend::{BackendError, ChatMessage, Text};
 use std::path::Path;
-use tokenizers::Tokenizer;
+use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::{NormalizerWrapper, Tokenizer};
 
 /// A `tokenizer.json`, and the template of conversations that goes with it.
 pub(crate) struct FileTokenizer {
     tokenizer: Tokenizer,
+    /// What every text begins with.
+    prompt: String,
     template: Option<ChatTemplate>,
 }
 
@@ -19,12 +22,39 @@ impl FileTokenizer {
         // are too long are refused rather than cut.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
-        Ok(Self { tokenizer, template: None })
+        Ok(Self { tokenizer, prompt: String::new(), template: None })
     }
 
     /// The same with a template of conversations.
     pub(crate) fn with_template(self, template: Option<ChatTemplate>) -> Self {
         Self { template, ..self }
+    }
+
+    /// The same with `prompt` before every text that is no conversation.
+    pub(crate) fn with_prompt(self, prompt: String) -> Self {
+        Self { prompt, ..self }
+    }
+
+    /// The same for texts in small letters; special tokens stay as they are. The reason as text if that cannot be.
+    pub(crate) fn lowering_case(mut self) -> Result<Self, String> {
+        let own = self.tokenizer.get_normalizer().cloned();
+        let both = std::iter::once(NormalizerWrapper::Lowercase(Lowercase)).chain(own).collect();
+        self.tokenizer.with_normalizer(Some(Sequence::new(both))).map_err(|error| error.to_string())?;
+        Ok(self)
+    }
+
+    /// The tokens that texts with `prompt` begin with, if any; the reason as text if it cannot be told.
+    pub(crate) fn prompt_tokens(&self, prompt: &str) -> Result<Vec<u32>, String> {
+        if prompt.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tokens = self.tokens(prompt, true).map_err(|error| error.to_string())?;
+        // What ends the prompt alone does not stand between it and a text.
+        let special = self.tokenizer.get_added_tokens_decoder();
+        if tokens.last().is_some_and(|last| special.get(last).is_some_and(|token| token.special)) {
+            tokens.pop();
+        }
+        Ok(tokens)
     }
 
     /// The token that is written `text`.
@@ -40,7 +70,10 @@ impl FileTokenizer {
 
 impl Text for FileTokenizer {
     fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
-        self.tokens(text, true)
+        match self.prompt.is_empty() {
+            true => self.tokens(text, true),
+            false => self.tokens(&format!("{}{text}", self.prompt), true),
+        }
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<String, BackendError> {

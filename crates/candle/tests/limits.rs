@@ -5,7 +5,7 @@ mod common;
 
 use common::{backend, devices, finish, generate, open, plan, tokens};
 use statmux_candle::{CandleBackend, ModelChoice, ModelSource, SourceError};
-use statmux_core::backend::{Backend, BackendError, Fault, Generate, Input, Sampling, Stage, Step};
+use statmux_core::backend::{Backend, BackendError, Fault, Generate, Input, Output, Passage, Sampling, Stage, Step};
 use statmux_core::{Bytes, ModelId, ParallelConfig, Seed};
 
 fn preset(name: &str) -> ModelChoice {
@@ -68,6 +68,60 @@ fn a_batch_that_does_not_fit_fails_alone() {
 }
 
 #[test]
+fn answers_count_before_they_are_made_and_positions_may_repeat() {
+    let stages_with = |memory: Bytes, config: ParallelConfig| {
+        let backend =
+            CandleBackend::new(&devices(config.devices(), memory), &[preset("bert-tiny")]).expect("it exists");
+        let stages = open(&backend, config).expect("it fits");
+        (backend, stages)
+    };
+    let guess = |positions: Vec<u32>| Input::masked_logits(tokens(20, 1), positions);
+    for config in [ParallelConfig::SINGLE, ParallelConfig::new(2, 1), ParallelConfig::new(1, 2)] {
+        let (_, stages) = stages_with(Bytes::from_gib(4), config);
+        let loaded = stages.iter().map(|stage| stage.memory().get()).max().expect("there is a stage");
+        // Room for some answers of 30,522 values, not for hundreds.
+        let (backend, mut stages) = stages_with(Bytes::new(loaded + 20_000_000), config);
+        let mut run = |inputs: Vec<Input>| finish(&mut stages, backend.start(ModelId(0), inputs).expect("good inputs"));
+        for inputs in [
+            vec![guess(vec![3; 512])],
+            vec![guess((0..20).cycle().take(300).collect())],
+            vec![guess((0..20).collect()); 16],
+        ] {
+            let error = run(inputs).expect_err("the answers do not fit");
+            assert_eq!(error.fault(), Fault::Capacity, "{error}");
+            assert!(error.to_string().contains("answers"), "{error}");
+        }
+        let Output::MaskedLogits(some) = run(vec![guess(vec![19, 3, 3, 0, 19])]).expect("a few fit").0.remove(0) else {
+            panic!("asked for logits")
+        };
+        assert!(some[0] == some[4] && some[1] == some[2] && some[0] != some[1] && some[1] != some[3]);
+        let (backend, mut stages) = stages_with(Bytes::from_gib(4), config);
+        let mut run = |inputs: Vec<Input>| finish(&mut stages, backend.start(ModelId(0), inputs).expect("good inputs"));
+        let Output::MaskedLogits(all) =
+            run(vec![guess((0..20).cycle().take(200).collect())]).expect("fits").0.remove(0)
+        else {
+            panic!("asked for logits")
+        };
+        assert!(all.iter().enumerate().all(|(index, logits)| *logits == all[index % 20]) && all.len() == 200);
+        assert!(all[3].iter().zip(&some[1]).all(|(a, b)| (a - b).abs() < 1e-4));
+        assert!(stages.iter().all(|stage| stage.memory().get() <= loaded), "all is free again");
+    }
+}
+
+#[test]
+fn what_waits_between_stages_counts() {
+    let config = ParallelConfig::new(1, 2);
+    let backend = backend(&preset("bert-tiny"), config);
+    let mut stages = open(&backend, config).expect("it fits");
+    let loaded = stages[0].memory();
+    let flow = backend.start(ModelId(0), vec![Input::embed(tokens(300, 1)); 2]).expect("good inputs");
+    let Ok(Step::Next(flow)) = stages[0].run(flow) else { panic!("there are two stages") };
+    assert_eq!(stages[0].memory(), loaded + Bytes::new(2 * 300 * 128 * 4));
+    let Ok(Step::Done(_)) = stages[1].run(flow) else { panic!("there are two stages") };
+    assert_eq!(stages[0].memory(), loaded);
+}
+
+#[test]
 fn bad_inputs_are_refused_with_a_reason() {
     let backend = CandleBackend::new(&devices(1, Bytes::from_gib(1)), &[preset("bert-tiny"), preset("gpt2-tiny")])
         .expect("exist");
@@ -82,11 +136,19 @@ fn bad_inputs_are_refused_with_a_reason() {
         change(&mut request);
         Input::Generate(request)
     };
+    let masked = |mask: Vec<bool>, positions: Vec<u32>| {
+        let passage = Passage { mask: Some(mask), ..Passage::new(vec![5; 3]) };
+        Input::MaskedLogits { passage, positions }
+    };
     let cases = [
         (0, Input::embed(vec![]), "no tokens"),
         (0, Input::embed(vec![1; 513]), "513 tokens; the model takes 512"),
         (0, Input::embed(vec![30_522]), "token 30522 is not in the vocabulary"),
         (0, Input::masked_logits(vec![1], vec![1]), "position 1 is beyond"),
+        (0, Input::masked_logits(vec![1], vec![0; 513]), "513 positions"),
+        (0, masked(vec![true, false, true], vec![0, 1]), "position 1 is padding"),
+        (0, masked(vec![true, false], vec![0]), "2 entries for 3 tokens"),
+        (0, masked(vec![false; 3], vec![0]), "leaves no token"),
         (0, request(|_| ()), "does not generate"),
         (1, Input::embed(vec![1]), "does not embed"),
         (1, request(|request| request.tokens.clear()), "no tokens"),

@@ -238,7 +238,7 @@ pub enum Sampling {
 /// One request's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// A vector of Euclidean length 1.
+    /// A vector; of Euclidean length 1 unless the model's own files say that it is not normalised.
     Embedding(Vec<f32>),
     /// For each asked position, a logit for each word of the vocabulary.
     MaskedLogits(Vec<Vec<f32>>),
