@@ -115,10 +115,9 @@ fn a_client_that_leaves_ends_what_runs_for_it() {
     }
     let metrics = get(server.address(), "/metrics").body;
     assert!(metrics.contains("statmux_requests_total{model=\"m0\",outcome=\"cancelled\"} 2"), "{metrics}");
-    assert_eq!(
-        post(server.address(), "/v1/completions", r#"{"model":"m0","prompt":"abc","max_tokens":1}"#).status,
-        200
-    );
+    // The group works on: an answer that ends at its first lap takes no minute.
+    let short = r#"{"model":"m0","prompt":"abc","max_tokens":30000,"stop":"a"}"#;
+    assert_eq!(post(server.address(), "/v1/completions", short).status, 200);
     server.stop();
 }
 
