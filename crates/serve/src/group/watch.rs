@@ -74,7 +74,7 @@ mod tests {
     fn members_are_over_once_at_their_stop_or_when_their_client_leaves() {
         // Without a tokenizer, tokens are numbers.
         let inputs = [generate(&["7 8"]), generate(&[]), generate(&["1 ", "5 5"]), Input::embed(vec![1])];
-        let departures = vec![Departure::default(); 4];
+        let departures: Vec<_> = (0..4).map(|_| Departure::default()).collect();
         let mut watch = Watch::new(&inputs, departures.clone(), || None);
         assert_eq!(watch.over(&[Some(7), Some(7), Some(5), None]), [] as [usize; 0]);
         assert_eq!(watch.over(&[Some(8), Some(8), Some(5), None]), [0, 2]);
