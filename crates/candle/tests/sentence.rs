@@ -4,12 +4,11 @@
 #[allow(dead_code)]
 mod common;
 
-use common::{answer, backend, devices, difference};
+use common::{answer, backend, devices, difference, setup_fault};
 use serde::Deserialize;
 use statmux_candle::{CandleBackend, ModelChoice, ModelSource};
 use statmux_core::backend::{Backend, Fault, Input, Output, Passage};
 use statmux_core::{Bytes, ModelId, ParallelConfig};
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -129,14 +128,7 @@ fn folders_without_modules_are_pooled_as_they_say_and_normalised() {
 /// Why the model of `folder` is refused.
 fn failure(folder: &Path) -> String {
     let error = CandleBackend::new(&devices(1, Bytes::from_gib(1)), &[choice(folder)]).err().expect("it is refused");
-    assert_eq!(error.fault(), Fault::Setup);
-    let mut reason = String::new();
-    let mut cause: Option<&dyn Error> = Some(&error);
-    while let Some(error) = cause {
-        reason += &format!("{error}: ");
-        cause = error.source();
-    }
-    reason
+    setup_fault(&error)
 }
 
 #[test]

@@ -3,11 +3,10 @@
 #[allow(dead_code)]
 mod common;
 
-use common::{devices, plan};
+use common::{devices, plan, setup_fault};
 use statmux_candle::{CandleBackend, ModelChoice, ModelSource};
 use statmux_core::backend::{Backend, BackendError, Fault};
 use statmux_core::{Bytes, ParallelConfig};
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -19,14 +18,7 @@ fn failure(folder: &Path) -> String {
         backend.open(&plan(ParallelConfig::SINGLE, 0, 1)).map(drop)
     };
     let error = load().expect_err("the files are bad");
-    assert_eq!(error.fault(), Fault::Setup);
-    let mut reason = String::new();
-    let mut cause: Option<&dyn Error> = Some(&error);
-    while let Some(error) = cause {
-        reason += &format!("{error}: ");
-        cause = error.source();
-    }
-    reason
+    setup_fault(&error)
 }
 
 /// A copy of the tiny BERT, changed by `change`.

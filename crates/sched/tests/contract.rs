@@ -1,43 +1,22 @@
 //! What any driver may rely on, shown with a driver that is as unkind as the contract allows: batches take any
 //! time at all, requests are cancelled, groups die, and events come twice or for things long gone.
 
+mod common;
+
 use proptest::prelude::*;
-use statmux_core::{
-    BatchId, Bytes, Cluster, ConfigProfile, DeviceId, Group, GroupId, ModelId, ModelProfile, ModelSpec, ParallelConfig,
-    Placement, Request, RequestId, Slo, Span, Time,
-};
+use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
     Action, Admission, AnyDiscipline, Batch, Dispatch, Event, Feedback, Loss, Machine, Reason, Scheduler, Settings,
     StageTimes,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 const MODELS: u32 = 3;
 
-/// Groups of one, two and four stages; each holds two of the three models.
+/// Each group holds two of the three models.
 fn times(max_batch: u32) -> StageTimes {
-    let configs = [1_u32, 2, 4].map(|pp| {
-        let seconds = |size: u32| vec![0.004 * f64::from(size + 1); pp as usize];
-        let profile = ConfigProfile {
-            stage_seconds: [1, 2, 4].map(|size| (size, seconds(size))).into(),
-            stage_weights: vec![Bytes::new(1); pp as usize],
-            ..ConfigProfile::default()
-        };
-        (ParallelConfig::new(1, pp), profile)
-    });
-    let profile = Arc::new(ModelProfile::new("any", "assumed", configs.into()));
-    let model = |index| ModelSpec { name: format!("m{index}"), slo: Slo::None, profile: Arc::clone(&profile) };
-    let group = |pp: u32, first: u32, held: [u32; 2]| Group {
-        devices: (first..first + pp).map(DeviceId).collect(),
-        config: ParallelConfig::new(1, pp),
-        models: held.map(ModelId).into(),
-    };
-    let placement = Placement { groups: vec![group(1, 0, [0, 1]), group(2, 1, [1, 2]), group(4, 3, [0, 2])] };
-    let cluster = Cluster::uniform(7, 7, Bytes::from_gib(1));
-    let models: Vec<_> = (0..MODELS).map(model).collect();
-    StageTimes::new(&placement, &cluster, &models, 0.0, max_batch).expect("every configuration is profiled")
+    common::times(max_batch, [&[0, 1], &[1, 2], &[0, 2]], |size, _| 0.004 * f64::from(size + 1))
 }
 
 #[derive(Clone, Copy, Debug)]

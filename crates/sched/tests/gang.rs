@@ -1,40 +1,19 @@
 //! Requests that come together: all are taken in or none, and nothing is left to be found out later.
 
+mod common;
+
 use proptest::prelude::*;
-use statmux_core::{
-    Bytes, Cluster, ConfigProfile, DeviceId, Group, GroupId, ModelId, ModelProfile, ModelSpec, ParallelConfig,
-    Placement, Request, RequestId, Slo, Span, Time,
-};
+use statmux_core::{GroupId, ModelId, Request, RequestId, Span, Time};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
     Action, Admission, AnyDiscipline, Batch, Discipline, Dispatch, Event, Machine, Reason, Scheduler, Settings,
     StageTimes,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-/// Groups of one, two and four stages; the first model is on all, the second on the longest alone.
+/// The first model is on all groups, the second on the longest alone.
 fn times(max_batch: u32) -> StageTimes {
-    let configs = [1_u32, 2, 4].map(|pp| {
-        let seconds = |size: u32| (0..pp).map(|stage| 0.003 * f64::from(size + 1 + stage)).collect();
-        let profile = ConfigProfile {
-            stage_seconds: [1, 2, 4].map(|size| (size, seconds(size))).into(),
-            stage_weights: vec![Bytes::new(1); pp as usize],
-            ..ConfigProfile::default()
-        };
-        (ParallelConfig::new(1, pp), profile)
-    });
-    let profile = Arc::new(ModelProfile::new("any", "assumed", configs.into()));
-    let model = |index| ModelSpec { name: format!("m{index}"), slo: Slo::None, profile: Arc::clone(&profile) };
-    let group = |pp: u32, first: u32, models: Vec<ModelId>| Group {
-        devices: (first..first + pp).map(DeviceId).collect(),
-        config: ParallelConfig::new(1, pp),
-        models,
-    };
-    let (one, both) = (vec![ModelId(0)], vec![ModelId(0), ModelId(1)]);
-    let placement = Placement { groups: vec![group(1, 0, one.clone()), group(2, 1, one), group(4, 3, both)] };
-    let cluster = Cluster::uniform(7, 7, Bytes::from_gib(1));
-    StageTimes::new(&placement, &cluster, &[model(0), model(1)], 0.0, max_batch).expect("all is profiled")
+    common::times(max_batch, [&[0], &[0], &[0, 1]], |size, stage| 0.003 * f64::from(size + 1 + stage))
 }
 
 /// Who comes, after how many milliseconds: so many for a model, to be answered within a time (0: any).

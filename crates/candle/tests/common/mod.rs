@@ -1,8 +1,11 @@
 //! Runs whole batches through all stages of a group, as the server would, on one thread.
 
 use statmux_candle::{CandleBackend, CandleStage, DeviceKind, DeviceSpec, Flow, ModelChoice, ModelSource};
-use statmux_core::backend::{Backend, BackendError, Finish, Generate, Input, Output, Sampling, Stage, StagePlan, Step};
+use statmux_core::backend::{
+    Backend, BackendError, Fault, Finish, Generate, Input, Output, Sampling, Stage, StagePlan, Step,
+};
 use statmux_core::{Bytes, DeviceId, GroupId, ModelId, ParallelConfig, Seed};
+use std::error::Error;
 
 /// `count` virtual devices of the given memory.
 pub(crate) fn devices(count: u32, memory: Bytes) -> Vec<DeviceSpec> {
@@ -13,6 +16,18 @@ pub(crate) fn devices(count: u32, memory: Bytes) -> Vec<DeviceSpec> {
 pub(crate) fn backend(choice: &ModelChoice, config: ParallelConfig) -> CandleBackend {
     let devices = devices(config.devices(), Bytes::from_gib(4));
     CandleBackend::new(&devices, std::slice::from_ref(choice)).expect("the model exists")
+}
+
+/// A setup error with all its causes, as one line.
+pub(crate) fn setup_fault(error: &BackendError) -> String {
+    assert_eq!(error.fault(), Fault::Setup);
+    let mut reason = String::new();
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        reason += &format!("{error}: ");
+        cause = error.source();
+    }
+    reason
 }
 
 /// The plan of stage `stage` of a group that holds all of `models`.
