@@ -2,7 +2,7 @@
 //!
 //! A block begins with a line `<!-- figure: fig1, rules 1 -->` and ends with `<!-- end -->`; what stands between is
 //! replaced by the figure's text. The rules' number says for which version of the planner and the simulator the block
-//! was made ([`RULES`](crate::case::RULES)).
+//! was made ([`RULES`]).
 
 use crate::case::RULES;
 use std::path::Path;

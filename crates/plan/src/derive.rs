@@ -1,7 +1,7 @@
 //! A model's profile derived from measurements of its single layers.
 //!
 //! Measuring every parallel configuration of every model takes long. Measuring each layer once per batch
-//! size does not, and the two passes ([`partition`](crate::partition) and [`intra_op`])
+//! size does not, and the two passes ([`partition`] and [`intra_op`])
 //! predict the rest: where to cut the layers into stages, and what splitting each over devices costs.
 //! The result says "derived" in its provenance, so that nobody takes it for measured.
 

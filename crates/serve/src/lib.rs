@@ -1,6 +1,6 @@
 //! The scheduler on the real clock: the serving system, but for the models themselves.
 //!
-//! Start with [`engine`], which joins the parts: the [`driver`] owns the scheduler, [`group`]s of stage threads
+//! Start with [`engine`], which joins the parts: the [`driver`] owns the scheduler, groups of stage threads
 //! run batches on a [backend](statmux_core::backend), clients come in through the [`gateway`], most of them over
 //! [`http`]. [`replay`] is the other end of the wire.
 //!

@@ -1,7 +1,7 @@
 //! Where requests come from: arrival processes, recorded traces, and what is done to them.
 //!
 //! Start with [`WorkloadTable`], the `[workload]` table of a scenario, which leads to all the rest: our own
-//! [`requests`] files, [`arrival`] processes with a [`split`] over models, and public trace [`format`]s that are
+//! [`requests`] files, [`arrival`] processes with a [`split`] over models, and public trace [formats](mod@format) that are
 //! [`recorded`] calls until a [`transform`] makes them requests.
 //!
 //! **Invariant:** all chance comes from a [`Seed`](statmux_core::Seed), and each model draws from a stream of its own.

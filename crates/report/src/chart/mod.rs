@@ -13,7 +13,7 @@
 //! readers) as well as in marker, dashes or hatching (safe for print in grey), and there is nothing on it that does not
 //! carry data. Whatever is not a finite number is left out; a chart without data says so.
 //!
-//! To add a kind: a file here with a builder that draws on a `frame::Frame`, a line in [`Body`], and one in the tests.
+//! To add a kind: a file here with a builder that draws on a `frame::Frame`, a line in `Body`, and one in the tests.
 
 mod area;
 mod axis;

@@ -1,7 +1,7 @@
 //! What one request may ask for, and what all bodies may hold: checked before anything is computed.
 //!
-//! A request is measured three times: its body as it comes in ([`Budget`]), its texts before they are tokenised
-//! ([`RequestLimits::texts`]), and its payloads before they reach the gateway ([`RequestLimits::payloads`]).
+//! A request is measured three times: its body as it comes in (`Budget`), its texts before they are tokenised
+//! (`RequestLimits::texts`), and its payloads before they reach the gateway (`RequestLimits::payloads`).
 
 use crate::gateway::ServedModel;
 use crate::http::error::ApiError;

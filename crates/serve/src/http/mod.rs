@@ -1,7 +1,7 @@
 //! The HTTP front: the only module that knows HTTP.
 //!
-//! [`listen`] accepts connections, [`router`] lists the paths, [`json`] and [`fields`] read bodies, [`ask`] takes a
-//! request through the gateway, [`error`] turns what went wrong into status codes and bodies.
+//! [`listen`] accepts connections, `router` lists the paths, `json` and `fields` read bodies, `ask` takes a
+//! request through the gateway, `error` turns what went wrong into status codes and bodies.
 //!
 //! **Invariant:** no handler blocks, and no request reaches the gateway before its payload was checked.
 

@@ -1,8 +1,8 @@
-//! Metrics in the forms Prometheus reads: requests as they end, batches as they are launched, [`http`] requests as
-//! they are answered, the [`Board`] and the [`process`] as they stand at the scrape.
+//! Metrics in the forms Prometheus reads: requests as they end, batches as they are launched, `http` requests as
+//! they are answered, the [`Board`] and the `process` as they stand at the scrape.
 //!
 //! A metric is added in the file of its kind; its name follows Prometheus' conventions (base units, `_total` for
-//! counters, which the [`exposition`] adds), its help is a sentence without the full stop, which the registry adds.
+//! counters, which the `exposition` adds), its help is a sentence without the full stop, which the registry adds.
 
 mod board;
 pub(crate) mod exposition;

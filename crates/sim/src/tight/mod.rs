@@ -5,8 +5,8 @@
 //!
 //! There are two ways to run it, held equal by tests: plainly, for what became of each request
 //! ([`Track::outcomes`]); and in lanes, for counts alone ([`Track::tally`], [`Track::tally_many`]), with the
-//! number of stages known at compile time and several placements in one pass, interleaved ([`lane`]) or in lock step
-//! in wide registers ([`pack`]).
+//! number of stages known at compile time and several placements in one pass, interleaved (`lane`) or in lock step
+//! in wide registers (`pack`).
 
 mod lane;
 mod pack;

@@ -1,8 +1,8 @@
 //! statmux's own search: groups of any shapes, replicas and scheduling options together.
 //!
-//! Starts are made by arithmetic ([`fill`]) for every uniform shape, and by AlpaServe's search. From the best, it
-//! climbs over neighbours ([`moves`]) that are judged on recorded and shuffled pieces of the train window
-//! ([`pieces`], [`judge`]), so that a plan does not rest on bursts that happened to meet. What comes out misses no
+//! Starts are made by arithmetic (`fill`) for every uniform shape, and by AlpaServe's search. From the best, it
+//! climbs over neighbours (`moves`) that are judged on recorded and shuffled pieces of the train window
+//! (`pieces`, `judge`), so that a plan does not rest on bursts that happened to meet. What comes out misses no
 //! more of these than AlpaServe's plan under the scenario's own scheduling options: if none is better, it is that.
 
 mod catalogue;
