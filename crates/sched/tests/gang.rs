@@ -10,6 +10,8 @@ use statmux_sched::{
     StageTimes,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The first model is on all groups, the second on the longest alone.
 fn times(max_batch: u32) -> StageTimes {
@@ -147,6 +149,47 @@ fn refused(actions: &[Action], requests: &[Request]) -> Option<Reason> {
     reasons.first().copied()
 }
 
+/// A discipline that counts how often it, and with it the machine, is copied.
+#[derive(Debug)]
+struct Counting<D> {
+    inner: D,
+    copies: Arc<AtomicUsize>,
+}
+
+impl<D: Clone> Clone for Counting<D> {
+    fn clone(&self) -> Self {
+        self.copies.fetch_add(1, Relaxed);
+        Self { inner: self.inner.clone(), copies: Arc::clone(&self.copies) }
+    }
+}
+
+impl<D: Discipline> Discipline for Counting<D> {
+    const IN_ORDER: bool = D::IN_ORDER;
+
+    fn key(&self, request: &Request, latency: Span) -> Time {
+        self.inner.key(request, latency)
+    }
+}
+
+/// What a full queue has no room for is refused, and not tried on a copy of all that waits.
+fn uncopied(inner: impl Discipline + Clone, settings: Settings, calls: &[Call]) {
+    let copies = Arc::new(AtomicUsize::new(0));
+    let mut world = World::new(Counting { inner, copies: Arc::clone(&copies) }, settings);
+    let mut first = 0;
+    for call in calls {
+        world.pass(world.now + Span::from_millis(call.after_ms));
+        let requests = world.requests(call, first);
+        first += call.count as u64;
+        let room = settings.max_waiting.saturating_sub(world.machine.waiting()).saturating_add(world.times.groups());
+        let before = copies.load(Relaxed);
+        let actions = world.event(Event::ArrivedTogether(requests.clone()));
+        if call.count > room {
+            assert!(refused(&actions, &requests).is_some());
+            assert_eq!(copies.load(Relaxed), before, "{call:?} is refused without a copy");
+        }
+    }
+}
+
 /// One by one or together is the same for one.
 fn alone(discipline: impl Discipline + Clone, settings: Settings, calls: &[Call]) {
     let mut single = World::new(discipline.clone(), settings);
@@ -213,6 +256,9 @@ fn with(settings: Settings, calls: &[Call], check: Check) {
         (AnyDiscipline::Fcfs, Check::Together) => together(Fcfs, settings, calls),
         (AnyDiscipline::Edf, Check::Together) => together(Edf, settings, calls),
         (AnyDiscipline::LeastSlack, Check::Together) => together(LeastSlack, settings, calls),
+        (AnyDiscipline::Fcfs, Check::Uncopied) => uncopied(Fcfs, settings, calls),
+        (AnyDiscipline::Edf, Check::Uncopied) => uncopied(Edf, settings, calls),
+        (AnyDiscipline::LeastSlack, Check::Uncopied) => uncopied(LeastSlack, settings, calls),
     }
 }
 
@@ -220,6 +266,7 @@ fn with(settings: Settings, calls: &[Call], check: Check) {
 enum Check {
     Alone,
     Together,
+    Uncopied,
 }
 
 proptest! {
@@ -236,5 +283,14 @@ proptest! {
         calls in proptest::collection::vec(call(12), 1..20),
     ) {
         with(settings, &calls, Check::Together);
+    }
+
+    #[test]
+    fn what_a_full_queue_has_no_room_for_is_refused_without_a_copy(
+        settings in settings(),
+        max_waiting in 0_usize..6,
+        calls in proptest::collection::vec(call(12), 1..20),
+    ) {
+        with(Settings { max_waiting, ..settings }, &calls, Check::Uncopied);
     }
 }

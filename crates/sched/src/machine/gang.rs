@@ -3,18 +3,19 @@
 //! A gang is admitted if the machine itself, tried on a copy, takes in each member after the ones before it and then,
 //! with nothing else arriving and every batch as fast as predicted, launches all of them in time. Where a finish is
 //! known on arrival the first half is exact; elsewhere the second half sees what waits already and leaves nothing
-//! to be found out after half of the work is done.
+//! to be found out after half of the work is done. A gang for which the queue has no room is refused before anything
+//! is copied: what a full server is asked costs it little, however much waits.
 
 use super::{Machine, Origin};
 use crate::{Action, Admission, Discipline, Reason};
-use statmux_core::{GroupId, Request, RequestId, Time};
+use statmux_core::{GroupId, ModelId, Request, RequestId, Time};
 use std::collections::BTreeSet;
 
 impl<D: Discipline + Clone> Machine<D> {
     /// Takes in all of `requests`, in their order, or refuses them all for the reason that stops the first of them.
     pub(super) fn admit_together(&mut self, now: Time, requests: &[Request], actions: &mut Vec<Action>) {
         if requests.len() > 1
-            && let Some(reason) = self.clone().obstacle(now, requests)
+            && let Some(reason) = self.overflow(now, requests).or_else(|| self.clone().obstacle(now, requests))
         {
             actions.extend(requests.iter().map(|request| Action::Reject(request.id, reason)));
             return;
@@ -22,6 +23,28 @@ impl<D: Discipline + Clone> Machine<D> {
         for &request in requests {
             self.admit(now, request, Origin::Arrival, actions);
         }
+    }
+
+    /// Why not all of `requests` fit, if there are more than idle groups and the queue can take. Changes nothing.
+    fn overflow(&mut self, now: Time, requests: &[Request]) -> Option<Reason> {
+        let models: BTreeSet<ModelId> = requests.iter().map(|request| request.model).collect();
+        let holders: BTreeSet<GroupId> = models.iter().flat_map(|&model| self.times.holders(model)).copied().collect();
+        let idle = holders.iter().filter(|group| self.groups[group.index()].is_idle()).count();
+        // Each idle group starts one of them; whoever does not start must wait.
+        let room = self.settings.max_waiting.saturating_sub(self.waiting).saturating_add(idle);
+        if requests.len() <= room {
+            return None;
+        }
+        if room > 0 {
+            return Some(Reason::QueueFull);
+        }
+        // The first of them is refused without a trace, for whatever stands in its way before the queue does.
+        let mut actions = Vec::new();
+        self.admit(now, requests[0], Origin::Arrival, &mut actions);
+        actions.iter().find_map(|action| match action {
+            Action::Reject(_, reason) => Some(*reason),
+            _ => None,
+        })
     }
 
     /// Why one of `requests` would be refused if they came now and nothing after them. Uses the machine up.
