@@ -7,6 +7,7 @@
 mod cluster;
 mod error;
 mod instance_names;
+mod passing;
 mod place;
 mod placement;
 mod profile;
@@ -17,13 +18,12 @@ mod write;
 
 pub use cluster::{ClusterTable, ModelTable, ProfilesTable, SloValue, instances};
 pub use error::{FileError, by_nearness, nearest};
+pub use passing::{PassingFile, abandon_files};
 pub use placement::{PlacementFile, SchedulingEntry, placement_json};
 pub use profile::{parse_profile, profile_json, read_profile};
 pub use quantity::Quantity;
 pub use results::{FloorResult, GroupResult, LatencyResult, ModelResult, ResultsFile, UnservedModel, WorstModel};
-pub use write::{
-    AtomicFile, abandon_files, check_folder, check_output, create_log, is_stdout, is_written_through, write_atomically,
-};
+pub use write::{AtomicFile, check_folder, check_output, create_log, is_stdout, is_written_through, write_atomically};
 
 use serde::de::DeserializeOwned;
 use std::path::Path;

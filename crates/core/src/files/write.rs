@@ -4,12 +4,11 @@
 //! writes it. Symbolic links are followed: what they point to is replaced, the links stay.
 
 use super::error::FileError;
+use super::passing::PassingFile;
 use super::place::{Old, Place, remedied};
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file under construction beside its final place; [`AtomicFile::commit`] moves it there.
@@ -26,7 +25,7 @@ pub struct AtomicFile {
 /// What a finished file does on commit.
 #[derive(Debug)]
 struct Replaces {
-    scratch: Scratch,
+    scratch: PassingFile,
     target: PathBuf,
     old: Option<Old>,
 }
@@ -36,7 +35,7 @@ impl AtomicFile {
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let (file, replaces) = match Place::of(path)? {
             Place::File { target, old } => {
-                let (scratch, file) = Scratch::beside(&target).map_err(|cause| remedied(path, &target, cause))?;
+                let (scratch, file) = scratch_beside(&target).map_err(|cause| remedied(path, &target, cause))?;
                 (file, Some(Replaces { scratch, target, old }))
             }
             through => (through.open().map_err(|cause| remedied(path, path, cause))?, None),
@@ -53,12 +52,12 @@ impl AtomicFile {
         drop(writer);
         let Some(Replaces { scratch, target, old }) = &self.replaces else { return Ok(()) };
         if let Some(old) = old {
-            old.hand_on(&scratch.0).map_err(failed)?;
+            old.hand_on(scratch.path()).map_err(failed)?;
         }
-        match std::fs::rename(&scratch.0, target) {
+        match std::fs::rename(scratch.path(), target) {
             // A file that is mounted by itself, as containers do, cannot be replaced, only filled.
             Err(cause) if matches!(cause.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices) => {
-                std::fs::copy(&scratch.0, target).map(drop).map_err(failed)
+                std::fs::copy(scratch.path(), target).map(drop).map_err(failed)
             }
             renamed => renamed.map_err(failed),
         }
@@ -95,48 +94,18 @@ impl Write for Sink {
     }
 }
 
-/// The scratch files there are, so that a program that ends at once can remove them.
-static SCRATCH: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// A file that is removed when this is dropped, if it still has its name.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn beside(target: &Path) -> io::Result<(Self, File)> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut all = SCRATCH.lock().expect("nobody panics while holding it");
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let scratch = target.with_file_name(format!(".statmux-{}-{number}.tmp", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&scratch) {
-                // Another machine's process of the same number may write to the same folder.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-                Ok(file) => {
-                    all.insert(scratch.clone());
-                    return Ok((Self(scratch), file));
-                }
-            }
+/// A new file beside `target`, which passes unless it gets its name.
+fn scratch_beside(target: &Path) -> io::Result<(PassingFile, File)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let scratch = target.with_file_name(format!(".statmux-{}-{number}.tmp", std::process::id()));
+        match PassingFile::make(scratch, |path| OpenOptions::new().write(true).create_new(true).open(path)) {
+            // Another machine's process of the same number may write to the same folder.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
         }
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // After a commit the file has its final name; there is nobody to tell of a failure here.
-        let _ = std::fs::remove_file(&self.0);
-        SCRATCH.lock().expect("nobody panics while holding it").remove(&self.0);
-    }
-}
-
-/// Removes all files under construction and lets none be begun any more: for a program that is about to end at once.
-pub fn abandon_files() {
-    let all = SCRATCH.lock().expect("nobody panics while holding it");
-    for scratch in all.iter() {
-        let _ = std::fs::remove_file(scratch);
-    }
-    std::mem::forget(all);
 }
 
 /// Writes `bytes` to `path`, whole or not at all; through, where there is no regular file.
@@ -188,7 +157,7 @@ pub fn check_folder(folder: &Path) -> Result<(), FileError> {
 
 fn probe(path: &Path, target: &Path) -> Result<(), FileError> {
     let failed = |cause| remedied(path, target, cause);
-    let (_scratch, mut file) = Scratch::beside(target).map_err(failed)?;
+    let (_scratch, mut file) = scratch_beside(target).map_err(failed)?;
     file.write_all(&PROBE).map_err(failed)
 }
 

@@ -46,21 +46,20 @@ impl Entrance for TcpListener {
 #[cfg(unix)]
 mod unix {
     use super::Entrance;
+    use statmux_core::files::PassingFile;
     use std::fs;
     use std::io;
     use std::net::SocketAddr;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::UnixStream as Probe;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
     use tokio::net::{UnixListener, UnixStream};
 
-    /// A socket in the file system. Its file goes when it is dropped.
+    /// A socket in the file system. Its file goes when it is dropped, unless another server has put its own there.
     #[derive(Debug)]
     pub(crate) struct UnixEntrance {
         listener: UnixListener,
-        path: PathBuf,
-        /// The device and the number of the file: another server may have put its own there since.
-        file: (u64, u64),
+        _file: PassingFile,
     }
 
     impl UnixEntrance {
@@ -82,9 +81,8 @@ mod unix {
                     Err(error) => return Err(error),
                 },
             }
-            let listener = UnixListener::bind(path)?;
-            let made = fs::symlink_metadata(path)?;
-            Ok(Self { listener, path: path.to_owned(), file: (made.dev(), made.ino()) })
+            let (file, listener) = PassingFile::make(path.to_owned(), |path| UnixListener::bind(path))?;
+            Ok(Self { listener, _file: file })
         }
     }
 
@@ -98,14 +96,6 @@ mod unix {
 
         fn is_local(&self) -> bool {
             true
-        }
-    }
-
-    impl Drop for UnixEntrance {
-        fn drop(&mut self) {
-            if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
-                let _ = fs::remove_file(&self.path);
-            }
         }
     }
 }
