@@ -1,6 +1,6 @@
 //! What the server shows of itself: counters that its threads write and `/metrics` reads.
 
-use statmux_core::backend::BackendError;
+use statmux_core::backend::{BackendError, Fault};
 use statmux_core::{BatchId, Bytes, GroupId, Span, Time};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -28,6 +28,8 @@ pub struct GroupBoard {
     pub running: AtomicI64,
     /// By stage.
     pub stages: Vec<StageBoard>,
+    /// Whether it was last lost because what it is to load is not what it should be.
+    pub misconfigured: AtomicBool,
     /// Why it was last lost.
     pub last_failure: Mutex<Option<String>>,
 }
@@ -74,6 +76,7 @@ impl GroupBoard {
             restarts: AtomicU64::new(0),
             running: AtomicI64::new(0),
             stages: (0..stages).map(|_| StageBoard::new()).collect(),
+            misconfigured: AtomicBool::new(false),
             last_failure: Mutex::new(None),
         }
     }
@@ -88,6 +91,7 @@ impl GroupBoard {
     }
 
     pub(crate) fn note_failure(&self, failure: &BackendError) {
+        self.misconfigured.store(failure.fault() == Fault::Setup, Relaxed);
         *self.last_failure.lock().expect("nobody panics while holding it") = Some(chain(failure));
     }
 }

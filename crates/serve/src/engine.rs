@@ -9,8 +9,8 @@ use crate::group::patience::Yardstick;
 use crate::group::supervisor::{Notice, Supervision, Supervisor};
 use crate::ledger::{Ledger, Message};
 use crate::request::Cause;
-use crate::statistics::Statistics;
-use statmux_core::backend::{Backend, BackendError};
+use crate::statistics::{HttpStatistics, Statistics};
+use statmux_core::backend::{Backend, BackendError, Fault};
 use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
 use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::log::Entry;
@@ -71,6 +71,14 @@ impl Default for EngineSettings {
     }
 }
 
+/// What has been counted when an engine starts.
+pub(crate) enum Past<'a> {
+    /// By the HTTP front, before there was an engine.
+    Front(HttpStatistics),
+    /// By an engine that served the same models.
+    Engine(&'a Statistics),
+}
+
 /// Why an engine could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,7 +109,21 @@ pub enum StartError {
     NoGroup {
         /// Why the last one failed.
         reason: String,
+        /// Whether what each was to load is at fault, such as weights that are not as they should be.
+        setup: bool,
     },
+}
+
+impl StartError {
+    /// Whether what was to be served is at fault, not the machine: it cannot be started until that is mended.
+    pub fn is_of_input(&self) -> bool {
+        match self {
+            Self::Placement(_) | Self::Times(_) | Self::Empty => true,
+            Self::Model { cause, .. } => cause.fault() == Fault::Setup,
+            Self::NoGroup { setup, .. } => *setup,
+            Self::Thread(_) => false,
+        }
+    }
 }
 
 /// A running engine.
@@ -124,12 +146,12 @@ impl Engine {
         deployment: Deployment,
         settings: EngineSettings,
     ) -> Result<Self, StartError> {
-        Self::start_after(None, backend, deployment, settings)
+        Self::start_after(Past::Front(HttpStatistics::default()), backend, deployment, settings)
     }
 
-    /// The same, with counts that go on from those of an engine that served the same models before.
+    /// The same, with counts that go on from what was before.
     pub(crate) fn start_after<B: Backend + 'static>(
-        former: Option<&Statistics>,
+        past: Past<'_>,
         backend: Arc<B>,
         deployment: Deployment,
         settings: EngineSettings,
@@ -146,9 +168,11 @@ impl Engine {
         let board = Arc::new(Board::new(placement.groups.iter().map(|g| g.config.pp as usize), models.len()));
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
         let groups = placement.groups.clone();
-        let statistics = Arc::new(match former {
-            None => Statistics::new(&names, groups, Arc::clone(&board), log_health(&settings.record)),
-            Some(former) => former.succeeded(groups, Arc::clone(&board)),
+        let statistics = Arc::new(match past {
+            Past::Front(http) => {
+                Statistics::new(&names, groups, Arc::clone(&board), http, log_health(&settings.record))
+            }
+            Past::Engine(former) => former.succeeded(groups, Arc::clone(&board)),
         });
         let inside = Arc::new(AtomicUsize::new(0));
         // Each request sends at most two messages; stages send few, and may wait.
@@ -257,7 +281,8 @@ impl Engine {
             return Ok(());
         }
         let failures = groups.iter().filter_map(|g| g.last_failure.lock().expect("never poisoned").clone());
-        Err(StartError::NoGroup { reason: failures.last().unwrap_or_default() })
+        let reason = failures.last().unwrap_or_default();
+        Err(StartError::NoGroup { reason, setup: groups.iter().all(|group| group.misconfigured.load(Relaxed)) })
     }
 }
 

@@ -286,7 +286,7 @@ impl Gateway {
         if self.doors.draining.swap(false, Relaxed) {
             tracing::info!("no longer draining");
         }
-        !self.doors.stopping.load(Relaxed)
+        !self.is_stopping()
     }
 
     /// Takes in nothing more, for good; what is inside runs to its end.
@@ -294,6 +294,18 @@ impl Gateway {
         if !self.doors.stopping.swap(true, Relaxed) {
             tracing::info!(inside = self.inside(), "draining");
         }
+    }
+
+    /// Whether it was told to [stop](Gateway::stop).
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.doors.stopping.load(Relaxed)
+    }
+
+    /// Ends it all: nothing more is launched, and whatever is inside is refused.
+    pub(crate) fn halt(&self) {
+        self.stop();
+        // A driver that is gone has said the same already.
+        let _ = self.driver.send(Message::Stop(Cause::Draining));
     }
 
     /// Drains or is about to stop if `other` is: it takes its place.

@@ -36,5 +36,5 @@ pub use gateway::{Gateway, Question};
 pub use group::supervisor::Supervision;
 pub use renewal::{Renew, Renewal};
 pub use request::{Answer, Cause, Course, Refusal};
-pub use server::{ServeError, Server, ServerSettings, TlsPair};
+pub use server::{Listening, ServeError, Server, ServerSettings, TlsPair};
 pub use sleep::SleepBackend;

@@ -4,14 +4,17 @@ use crate::engine::{Deployment, Engine, EngineSettings, StartError};
 use crate::gateway::Gateway;
 use crate::http::HttpSettings;
 use crate::http::access::Serves;
+use crate::http::desk::Desk;
 #[cfg(unix)]
 use crate::http::entrance::UnixEntrance;
 use crate::http::entrance::bind;
+use crate::http::hall::Hall;
 use crate::http::listen::{Certificates, Door, Listener, TlsError, room_for, serve, tls};
 use crate::renewal::{Hangups, Renew};
 use crate::site::{Ground, Site, Starter};
 use statmux_core::backend::Backend;
 use statmux_sched::EventLog;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,28 +102,39 @@ pub enum ServeError {
     Runtime(#[source] io::Error),
 }
 
-/// A running server.
-#[derive(Debug)]
-pub struct Server {
+impl ServeError {
+    /// Whether what was asked for is at fault, not the moment or the machine: it will fail again until that is mended.
+    pub fn is_of_input(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_of_input(),
+            Self::Tls(_) => true,
+            // Who listens there now may be gone later.
+            Self::Listen { cause, .. } | Self::Socket { cause, .. } => cause.kind() != io::ErrorKind::AddrInUse,
+            Self::Runtime(_) => false,
+        }
+    }
+}
+
+/// A server that listens and has nothing to serve yet: it lives, is not ready, and asks everybody to come back.
+pub struct Listening {
     address: SocketAddr,
+    /// Where it listens, for people.
+    place: String,
     admin_address: Option<SocketAddr>,
-    site: Arc<Site>,
+    hall: Arc<Hall>,
     runtime: Runtime,
     stop: oneshot::Sender<()>,
     front: JoinHandle<()>,
 }
 
-impl Server {
-    /// Serves `deployment` on `backend`; returns when it can be reached.
+impl Listening {
+    /// Listens as `settings` say; what they say of the engine is for [`Listening::serve`].
     ///
     /// # Errors
-    /// If the address is taken, TLS cannot be set up, or no group could be started.
-    pub fn start<B: Backend + 'static>(
-        backend: Arc<B>,
-        deployment: Deployment,
-        settings: ServerSettings,
-    ) -> Result<Self, ServeError> {
-        let ServerSettings { address, socket, admin_address, engine, mut http, tls: pair, renewal, workers } = settings;
+    /// If the address is taken, or TLS cannot be set up.
+    pub fn start(settings: ServerSettings) -> Result<Self, ServeError> {
+        let ServerSettings { address, socket, admin_address, engine: _, mut http, tls: pair, renewal, workers } =
+            settings;
         http.connections = room_for(http.connections);
         let certificates = pair.map(|pair| tls(&pair.certificates, &pair.key)).transpose()?.map(Certificates::new);
         let mut runtime = Builder::new_multi_thread();
@@ -134,10 +148,12 @@ impl Server {
             let address = listener.local_addr().map_err(failed)?;
             Ok::<_, ServeError>((Listener::Tcp(listener), address))
         };
+        let named = socket.as_ref().map(|path| format!("unix:{}", path.display()));
         let (listener, address) = match socket {
             Some(path) => (runtime.block_on(async { at_socket(path) })?, address),
             None => listen(address)?,
         };
+        let place = named.unwrap_or_else(|| address.to_string());
         let admin = admin_address.map(listen).transpose()?;
         let serves = if admin.is_some() { Serves::AllButAdmin } else { Serves::Everything };
         let mut doors = vec![Door { listener, serves }];
@@ -145,28 +161,87 @@ impl Server {
             doors.push(Door { listener, serves: Serves::AdminOnly });
             address
         });
-        let Deployment { cluster, models, placement } = deployment;
-        let start: Starter = {
-            let (cluster, models, engine) = (cluster.clone(), models.clone(), engine.clone());
-            Box::new(move |placement, former| {
-                let deployment = Deployment { cluster: cluster.clone(), models: models.clone(), placement };
-                Engine::start_after(former, Arc::clone(&backend), deployment, engine.clone())
-            })
-        };
-        let site = Site::open(Ground { cluster, models, settings: engine, start }, placement, http)?;
+        let desk = Desk::new(http);
+        if let Some(hangups) = hangups {
+            runtime.spawn(hangups.follow(Arc::clone(&desk.access), certificates.clone()));
+        }
+        let hall = Hall::new(desk);
         let (stop, stopped) = oneshot::channel();
         let until = async move {
             let _ = stopped.await;
         };
-        if let Some(hangups) = hangups {
-            runtime.spawn(hangups.follow(Arc::clone(&site.front().access), certificates.clone()));
-        }
-        let front = runtime.spawn(serve(doors, Arc::clone(&site), certificates, until));
+        let front = runtime.spawn(serve(doors, Arc::clone(&hall), certificates, until));
+        Ok(Self { address, place, admin_address, hall, runtime, stop, front })
+    }
+
+    /// Where it listens, unless at a socket in the file system.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin paths will be, if they have a listener of their own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Loads `deployment` on `backend`, and serves it; returns when each of its groups is up or taken out.
+    ///
+    /// # Errors
+    /// If the placement cannot be carried out, or no group could be started. It listens no more then.
+    pub fn serve<B: Backend + 'static>(
+        self,
+        backend: Arc<B>,
+        deployment: Deployment,
+        engine: EngineSettings,
+    ) -> Result<Server, ServeError> {
+        let Self { address, place, admin_address, hall, runtime, stop, front } = self;
+        let Deployment { cluster, models, placement } = deployment;
+        let start: Starter = {
+            let (cluster, models, engine) = (cluster.clone(), models.clone(), engine.clone());
+            Box::new(move |placement, past| {
+                let deployment = Deployment { cluster: cluster.clone(), models: models.clone(), placement };
+                Engine::start_after(past, Arc::clone(&backend), deployment, engine.clone())
+            })
+        };
+        let site = Site::open(Ground { cluster, models, settings: engine, start }, placement, &hall.desk)?;
+        hall.open(Arc::clone(&site));
         match admin_address {
-            Some(admin) => tracing::info!(%address, %admin, "serving"),
-            None => tracing::info!(%address, "serving"),
+            Some(admin) => tracing::info!(address = place, %admin, "serving"),
+            None => tracing::info!(address = place, "serving"),
         }
-        Ok(Self { address, admin_address, site, runtime, stop, front })
+        Ok(Server { address, admin_address, site, runtime, stop, front })
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    site: Arc<Site>,
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    front: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves `deployment` on `backend`; returns when it is served.
+    ///
+    /// # Errors
+    /// If the address is taken, TLS cannot be set up, or no group could be started.
+    pub fn start<B: Backend + 'static>(
+        backend: Arc<B>,
+        deployment: Deployment,
+        settings: ServerSettings,
+    ) -> Result<Self, ServeError> {
+        let engine = settings.engine.clone();
+        Listening::start(settings)?.serve(backend, deployment, engine)
     }
 
     /// Where it listens, unless at a socket in the file system.
@@ -184,12 +259,12 @@ impl Server {
         self.site.gateway()
     }
 
-    /// Drains and stops. Returns the record of events since the placement was last replaced (empty unless kept in
-    /// memory).
+    /// Goes on for the drain delay, drains and stops. Returns the record of events since the placement was last
+    /// replaced (empty unless kept in memory).
     pub fn stop(self) -> EventLog {
         let Self { site, runtime, stop, front, .. } = self;
         let _ = stop.send(());
-        // It ends within the drain limit; a panic of a connection is not ours.
+        // It ends soon after drain delay and limit; a panic of a connection is not ours.
         let _ = runtime.block_on(front);
         runtime.shutdown_background();
         site.close()

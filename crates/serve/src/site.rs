@@ -6,10 +6,11 @@
 //! **Invariant:** a request is handled by one front from its first byte to its last; the engine behind it stops only
 //! when it has no request inside, or when the drain limit has passed.
 
-use crate::engine::{Engine, EngineSettings, Record, StartError, holds_nothing};
+use crate::engine::{Engine, EngineSettings, Past, Record, StartError, holds_nothing};
 use crate::event_log::{Line, LogHeader};
 use crate::gateway::Gateway;
-use crate::http::{Front, HttpSettings, router};
+use crate::http::desk::Desk;
+use crate::http::{Front, router};
 use crate::request::Cause;
 use crate::statistics::Statistics;
 use axum::Router;
@@ -18,12 +19,13 @@ use statmux_core::{Cluster, ModelSpec, Placement, PlacementWindows};
 use statmux_sched::EventLog;
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Starts an engine on a placement, with counts that go on from those given.
-pub(crate) type Starter = Box<dyn Fn(Placement, Option<&Statistics>) -> Result<Engine, StartError> + Send + Sync>;
+pub(crate) type Starter = Box<dyn Fn(Placement, Past<'_>) -> Result<Engine, StartError> + Send + Sync>;
 
 /// What stays when the placement changes.
 pub(crate) struct Ground {
@@ -39,6 +41,9 @@ pub(crate) struct Site {
     live: RwLock<Live>,
     /// Held while it is being replaced; none if no placement could be started.
     engine: Mutex<Option<Engine>>,
+    desk: Arc<Desk>,
+    /// Whether nobody will be served any more.
+    closed: AtomicBool,
 }
 
 /// One placement as connections see it.
@@ -75,12 +80,13 @@ impl Live {
 
 impl Site {
     /// A site that serves `placement`.
-    pub(crate) fn open(ground: Ground, placement: Placement, http: HttpSettings) -> Result<Arc<Self>, StartError> {
-        let engine = (ground.start)(placement, None)?;
+    pub(crate) fn open(ground: Ground, placement: Placement, desk: &Arc<Desk>) -> Result<Arc<Self>, StartError> {
+        let engine = (ground.start)(placement, Past::Front(desk.statistics.clone()))?;
         let gateway = Arc::clone(engine.gateway());
         Ok(Arc::new_cyclic(|site| {
-            let live = RwLock::new(Live::new(Front::new(gateway, http, site.clone())));
-            Self { ground, live, engine: Mutex::new(Some(engine)) }
+            let live = RwLock::new(Live::new(Front::new(gateway, Arc::clone(desk), site.clone())));
+            let (engine, desk, closed) = (Mutex::new(Some(engine)), Arc::clone(desk), AtomicBool::new(false));
+            Self { ground, live, engine, desk, closed }
         }))
     }
 
@@ -129,10 +135,19 @@ impl Site {
 
     /// Serves from `placement` instead; returns when each of its groups is up or taken out.
     pub(crate) fn replace(&self, placement: &Placement) -> Result<(), ReplaceError> {
+        let result = self.change(placement);
+        if self.closed.load(SeqCst) {
+            // It was closed meanwhile, and nobody waited for this.
+            self.close();
+        }
+        result
+    }
+
+    fn change(&self, placement: &Placement) -> Result<(), ReplaceError> {
         let Ok(mut engine) = self.engine.try_lock() else { return Err(ReplaceError::Busy) };
         let front = self.front();
         let gateway = &front.gateway;
-        if gateway.is_draining() && engine.is_some() {
+        if self.desk.is_leaving() || gateway.is_draining() && engine.is_some() {
             return Err(ReplaceError::Draining);
         }
         if gateway.placement() == placement && engine.is_some() {
@@ -146,6 +161,9 @@ impl Site {
         }
         if let Some(former) = engine.take() {
             former.stop_because(Cause::Replacing);
+        }
+        if gateway.is_stopping() {
+            return Err(ReplaceError::Draining);
         }
         let (started, result) = match self.start(placement, &gateway.statistics) {
             Ok(started) => (Some(started), Ok(())),
@@ -175,9 +193,12 @@ impl Site {
         told(&self.live.read().expect("nobody panics while holding it").front.gateway)
     }
 
-    /// Stops the engine, and returns its record of events.
+    /// Stops the engine, and returns its record of events. One that is being started just now is stopped when it has
+    /// started, and not waited for.
     pub(crate) fn close(&self) -> EventLog {
-        let engine = self.engine.lock().expect("replacing does not panic").take();
+        self.tell(Gateway::stop);
+        self.closed.store(true, SeqCst);
+        let engine = self.engine.try_lock().ok().and_then(|mut engine| engine.take());
         engine.map_or_else(EventLog::default, Engine::stop)
     }
 
@@ -189,7 +210,7 @@ impl Site {
             let retries = settings.scheduler.retries_after_loss;
             lines.send(Line::Placed(LogHeader::new(names, file, retries)));
         }
-        start(placement.clone(), Some(former))
+        start(placement.clone(), Past::Engine(former))
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Reply, deployment, parse, settings, sleeper};
 use statmux_core::{Slo, Span};
-use statmux_serve::{ServeError, Server, ServerSettings};
+use statmux_serve::{EngineSettings, Listening, ServeError, Server, ServerSettings};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -77,4 +77,19 @@ fn what_a_dead_server_left_is_replaced_and_other_files_are_not() {
     server.stop();
     assert!(socket.exists());
     drop(other);
+}
+
+#[test]
+fn a_socket_answers_before_models_are_loaded_and_goes_if_they_cannot_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("s.sock");
+    let mut deployment = deployment(1, 1, 2, Span::from_millis(1), Slo::None);
+    let backend = Arc::new(sleeper(&deployment, 1));
+    let listening = Listening::start(ServerSettings { socket: Some(socket.clone()), ..settings() });
+    let listening = listening.expect("nobody is there");
+    let status = |path: &str| ask(&socket, "GET", path, "").status;
+    assert_eq!((status("/v2/health/live"), status("/v2/health/ready"), status("/v1/models")), (200, 503, 503));
+    deployment.placement.groups.clear();
+    assert!(listening.serve(backend, deployment, EngineSettings::default()).is_err());
+    assert!(!socket.exists());
 }

@@ -138,7 +138,7 @@ pub(super) async fn drain(State(front): State<Arc<Front>>) -> Response {
 #[utoipa::path(delete, path = "/admin/drain", tag = "Operation", responses((status = 200, description = "requests are taken in", body = DrainBody),
     (status = 409, description = "it is about to stop", body = ErrorBody), AdminErrors))]
 pub(super) async fn resume(State(front): State<Arc<Front>>) -> Result<Response, ApiError> {
-    let resumed = front.site.upgrade().is_some_and(|site| site.tell(Gateway::resume));
+    let resumed = !front.desk.is_leaving() && front.site.upgrade().is_some_and(|site| site.tell(Gateway::resume));
     if resumed { Ok(drain_body(&front.gateway)) } else { Err(ApiError::stopping()) }
 }
 

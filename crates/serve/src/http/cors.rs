@@ -2,7 +2,7 @@
 //!
 //! The admin paths are never shared.
 
-use crate::http::Front;
+use crate::http::desk::Desk;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -29,8 +29,8 @@ pub fn is_origin(text: &str) -> bool {
 }
 
 /// Answers what browsers ask before they send a page's request, and tells them who may read the answers.
-pub(super) async fn around(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
-    let allowed = &front.settings.cors_origins;
+pub(super) async fn around(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    let allowed = &desk.settings.cors_origins;
     if allowed.is_empty() || request.uri().path().starts_with("/admin") {
         return next.run(request).await;
     }

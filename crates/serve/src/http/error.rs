@@ -168,6 +168,13 @@ impl ApiError {
         error
     }
 
+    /// A server that has nothing to serve yet.
+    pub(super) fn loading() -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "loading", "the server is loading its models");
+        error.detail.retry_after_ms = Some(1000.0);
+        error
+    }
+
     /// A placement that could not take the place of another.
     pub(crate) fn not_replaced(error: &ReplaceError) -> Self {
         let (status, reason) = match error {
@@ -175,7 +182,9 @@ impl ApiError {
             ReplaceError::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             ReplaceError::Start { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "placement_failed"),
         };
-        Self::new(status, reason, crate::board::chain(error))
+        let mut refused = Self::new(status, reason, crate::board::chain(error));
+        refused.detail.retry_after_ms = matches!(error, ReplaceError::Busy).then_some(1000.0);
+        refused
     }
 
     /// A request that the backend refuses.

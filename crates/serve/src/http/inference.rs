@@ -175,7 +175,7 @@ pub(super) async fn live() -> StatusCode {
 /// Whether the server takes requests for some model; what a single one is like, its own `ready` says.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "Open Inference Protocol", responses((status = 200, description = "it does"), (status = 503, description = "it does not")))]
 pub(super) async fn ready(State(front): State<Arc<Front>>) -> StatusCode {
-    status(front.gateway.models().iter().any(|model| front.gateway.is_ready(model)))
+    status(front.gateway.models().iter().any(|model| front.is_ready(model)))
 }
 
 fn status(ready: bool) -> StatusCode {
@@ -209,7 +209,7 @@ pub(super) async fn model_ready(
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let model = find(&front, &name)?;
-    Ok(status(!front.gateway.is_draining() && front.gateway.is_ready(model)))
+    Ok(status(front.is_ready(model)))
 }
 
 /// Whether a group that holds the version of the model is up.

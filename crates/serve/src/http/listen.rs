@@ -1,13 +1,16 @@
 //! Connections: accepted, limited, encrypted, and closed when the server stops.
 
 use crate::gateway::Gateway;
+use crate::http::HttpSettings;
 use crate::http::access::{Serves, Visitor};
 use crate::http::entrance::Entrance;
 #[cfg(unix)]
 use crate::http::entrance::UnixEntrance;
+use crate::http::hall::Hall;
 use crate::site::Site;
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +31,8 @@ use tower::ServiceExt;
 
 /// How long connections may take to close once all requests are answered.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How often it is looked whether there is still something inside.
+const LOOK: Duration = Duration::from_millis(2);
 /// What clients beyond the limit of connections read.
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -121,11 +126,11 @@ pub(crate) enum Listener {
 /// told to drain.
 const ADMIN_CONNECTIONS: usize = 64;
 
-/// Serves `site` at `doors` until `stop` comes, then takes in nothing more, lets what is inside end (within
-/// the drain limit), and closes all connections.
+/// Answers at `doors` with what `hall` has until `stop` comes. Then goes on for the drain delay, takes in nothing more,
+/// lets what is inside end within the drain limit, refuses what has not ended by then, and closes all connections.
 pub(crate) async fn serve(
     doors: Vec<Door>,
-    site: Arc<Site>,
+    hall: Arc<Hall>,
     tls: Option<Certificates>,
     stop: impl Future<Output = ()>,
 ) {
@@ -133,27 +138,56 @@ pub(crate) async fn serve(
     let mut accepting = JoinSet::new();
     for door in doors {
         let Door { listener, serves } = door;
-        let (site, tls, closed) = (Arc::clone(&site), tls.clone(), closed.clone());
+        let (hall, tls, closed) = (Arc::clone(&hall), tls.clone(), closed.clone());
         match listener {
-            Listener::Tcp(listener) => accepting.spawn(accept(listener, serves, site, tls, closed)),
+            Listener::Tcp(listener) => accepting.spawn(accept(listener, serves, hall, tls, closed)),
             #[cfg(unix)]
-            Listener::Unix(listener) => accepting.spawn(accept(listener, serves, site, tls, closed)),
+            Listener::Unix(listener) => accepting.spawn(accept(listener, serves, hall, tls, closed)),
         };
     }
     stop.await;
-    let front = site.front();
-    site.tell(Gateway::stop);
-    let limit = Instant::now() + front.settings.drain_limit;
-    while front.gateway.inside() > 0 && Instant::now() < limit {
-        sleep(Duration::from_millis(2)).await;
+    hall.desk.leave();
+    if let Some(site) = hall.site() {
+        empty(site, &hall.desk.settings).await;
     }
     // Answers are on their way to the sockets; connections end after them.
     let _ = closing.send(true);
     accepting.join_all().await;
-    let open = front.gateway.statistics().connections.clone();
     let limit = Instant::now() + FAREWELL;
-    while open.get() > 0 && Instant::now() < limit {
-        sleep(Duration::from_millis(2)).await;
+    while hall.desk.statistics.connections.get() > 0 && Instant::now() < limit {
+        sleep(LOOK).await;
+    }
+}
+
+/// Lets everything end that is inside `site`, whatever it serves by then.
+async fn empty(site: &Site, settings: &HttpSettings) {
+    let limit = Instant::now() + settings.drain_delay;
+    // Where nothing more is taken in, there is nothing to delay.
+    while Instant::now() < limit && !site.gateway().is_draining() {
+        sleep(LOOK).await;
+    }
+    site.tell(Gateway::stop);
+    let limit = Instant::now() + settings.drain_limit;
+    loop {
+        let gateway = site.gateway();
+        let inside = gateway.inside();
+        if inside == 0 {
+            return;
+        }
+        if Instant::now() >= limit {
+            tracing::warn!(inside, "the drain limit has passed: what is inside is refused");
+            let halted = Arc::clone(&gateway);
+            let _ = tokio::task::spawn_blocking(move || halted.halt()).await;
+            // What was on its way to a driver that has ended is counted for ever.
+            let all_refused = async {
+                while gateway.inside() > 0 {
+                    sleep(LOOK).await;
+                }
+            };
+            let _ = timeout(FAREWELL, all_refused).await;
+            return;
+        }
+        sleep(LOOK).await;
     }
 }
 
@@ -166,14 +200,14 @@ async fn told(closed: &mut watch::Receiver<bool>) {
 async fn accept<E: Entrance>(
     listener: E,
     serves: Serves,
-    site: Arc<Site>,
+    hall: Arc<Hall>,
     tls: Option<Certificates>,
     closed: watch::Receiver<bool>,
 ) {
-    let room = if serves == Serves::AdminOnly { ADMIN_CONNECTIONS } else { site.front().settings.connections };
+    let room = if serves == Serves::AdminOnly { ADMIN_CONNECTIONS } else { hall.desk.settings.connections };
     let room = Arc::new(Semaphore::new(room));
     let local = listener.is_local();
-    let open = site.front().gateway.statistics().connections.clone();
+    let open = hall.desk.statistics.connections.clone();
     let mut over = closed.clone();
     loop {
         let accepted = tokio::select! {
@@ -192,16 +226,16 @@ async fn accept<E: Entrance>(
             }
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            site.gateway().statistics().http.turned_away.inc();
+            hall.desk.statistics.turned_away.inc();
             // A new connection has room for it; whether the client reads it is its own affair.
             let _ = timeout(FAREWELL, socket.write_all(TURNED_AWAY)).await;
             let _ = socket.shutdown().await;
             continue;
         };
-        let (site, open, tls, closed) = (Arc::clone(&site), open.clone(), tls.clone(), closed.clone());
+        let (hall, open, tls, closed) = (Arc::clone(&hall), open.clone(), tls.clone(), closed.clone());
         tokio::spawn(async move {
             open.inc();
-            welcome(socket, visitor, site, tls, closed).await;
+            welcome(socket, visitor, hall, tls, closed).await;
             open.dec();
             drop(permit);
         });
@@ -216,32 +250,42 @@ fn concerns_one_client(error: &io::Error) -> bool {
 async fn welcome<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     socket: S,
     visitor: Visitor,
-    site: Arc<Site>,
+    hall: Arc<Hall>,
     tls: Option<Certificates>,
     closed: watch::Receiver<bool>,
 ) {
     match tls {
-        None => converse(socket, visitor, site, closed).await,
-        Some(tls) => match timeout(site.front().settings.head_timeout, tls.current().accept(socket)).await {
-            Ok(Ok(socket)) => converse(socket, visitor, site, closed).await,
+        None => converse(socket, visitor, hall, closed).await,
+        Some(tls) => match timeout(hall.desk.settings.head_timeout, tls.current().accept(socket)).await {
+            Ok(Ok(socket)) => converse(socket, visitor, hall, closed).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn converse<S>(socket: S, visitor: Visitor, site: Arc<Site>, mut closed: watch::Receiver<bool>)
+async fn converse<S>(socket: S, visitor: Visitor, hall: Arc<Hall>, mut closed: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = Arc::clone(&site);
+    let head_timeout = hall.desk.settings.head_timeout;
     let answer = move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(visitor);
-        router.router().oneshot(request)
+        let hall = Arc::clone(&hall);
+        async move {
+            let mut answer = hall.router().oneshot(request).await;
+            if let Ok(response) = &mut answer
+                && hall.desk.is_leaving()
+            {
+                // Whoever keeps connections goes elsewhere with the next request, and loses none.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
+        }
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(site.front().settings.head_timeout)
+        .header_read_timeout(head_timeout)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(socket), service_fn(answer));
     tokio::pin!(connection);

@@ -1,7 +1,8 @@
 //! Around every request: whether it may go on, its id, its lines in the log.
 
-use crate::http::Front;
+use crate::gateway::Gateway;
 use crate::http::access::{Area, Judgement};
+use crate::http::desk::Desk;
 use crate::http::error::in_form_of;
 use crate::http::record::Record;
 use crate::trail::Trail;
@@ -12,21 +13,33 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The longest id of a client that is taken up.
 const LONGEST_ID: usize = 128;
 
+/// What is around a request.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) desk: Arc<Desk>,
+    /// None while there is nothing to serve.
+    pub(super) gateway: Option<Arc<Gateway>>,
+}
+
 /// Judges the request, names it, and follows it to its end.
-pub(super) async fn around(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
-    let trail = begin(&front, request.headers());
-    let mut record = Record::begin(&front, &request, Arc::clone(&trail));
-    let area = Area::of(record.template.as_ref().map(MatchedPath::as_str));
+pub(super) async fn around(State(around): State<Surroundings>, request: Request, next: Next) -> Response {
+    let Surroundings { desk, gateway } = around;
+    let trail = begin(&desk, request.headers());
     let path = request.uri().path().to_owned();
+    let is_open = gateway.is_some();
+    let mut record = Record::begin(&desk, gateway, &request, Arc::clone(&trail));
+    let template = record.template.as_ref().map(MatchedPath::as_str);
+    let area = Area::of(if is_open { template } else { Some(&path) });
     let asked = (request.method(), request.uri(), request.headers());
-    let Judgement { key, refusal } = front.access.judge(area, &record.visitor, asked);
+    let Judgement { key, refusal } = desk.access.judge(area, &record.visitor, asked);
+    // While there is nothing to serve, everybody is told to come back, whoever it is.
+    let refusal = refusal.filter(|_| is_open);
     record.key = key;
     let act = (area == Area::Admin).then(|| record.act());
     let response = match refusal {
@@ -46,14 +59,14 @@ pub(super) async fn around(State(front): State<Arc<Front>>, request: Request, ne
 }
 
 /// The trail of a request: with the client's id and trace, where it gives good ones.
-fn begin(front: &Front, headers: &HeaderMap) -> Arc<Trail> {
+fn begin(desk: &Desk, headers: &HeaderMap) -> Arc<Trail> {
     let given = headers.get(&REQUEST_ID).and_then(|id| usable_id(id.as_bytes()));
     let mut traces = headers.get_all(&TRACE_PARENT).iter();
     let trace = match (traces.next(), traces.next()) {
         (Some(only), None) => TraceContext::parse(only.as_bytes()),
         _ => None,
     };
-    Trail::new(given.map_or_else(|| fresh_id(front), Arc::from), trace)
+    Trail::new(given.map_or_else(|| desk.fresh_id().into(), Arc::from), trace)
 }
 
 /// A client's id that can be written anywhere: visible ASCII without quotes and backslashes, of bounded length.
@@ -61,12 +74,6 @@ fn usable_id(given: &[u8]) -> Option<&str> {
     let id = std::str::from_utf8(given).ok()?;
     let fit = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
     ((1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(fit)).then_some(id)
-}
-
-/// An id that no other request of this server had, nor is likely to have on another.
-fn fresh_id(front: &Front) -> Arc<str> {
-    let number = front.requests.fetch_add(1, Relaxed);
-    format!("{:x}-{number:x}", front.started_s).into()
 }
 
 #[cfg(test)]

@@ -11,9 +11,11 @@ mod ask;
 pub(crate) mod audit;
 mod body;
 pub mod cors;
+pub(crate) mod desk;
 pub(crate) mod entrance;
 mod error;
 mod fields;
+pub(crate) mod hall;
 mod inference;
 mod inputs;
 mod json;
@@ -30,17 +32,17 @@ mod slashes;
 mod tensor;
 mod workbench;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, ServedModel};
+use crate::http::desk::Desk;
 use crate::http::limits::{Budget, RequestLimits};
+use crate::http::middleware::Surroundings;
 use crate::http::workbench::Workbench;
 use crate::site::Site;
-use access::Access;
 use axum::Router;
 use axum::routing::{get, post};
 use keys::KeyRings;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Limits and access of the front.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +59,10 @@ pub struct HttpSettings {
     pub head_timeout: Duration,
     /// The most connections at once; more are turned away.
     pub connections: usize,
-    /// How long a shutdown waits for requests inside.
+    /// How long a server that was told to stop goes on serving while it says that it is not ready, so that balancers
+    /// can look elsewhere; being told to drain cuts it short.
+    pub drain_delay: Duration,
+    /// How long a shutdown waits for requests inside, after that.
     pub drain_limit: Duration,
     /// Keys of which clients must show one as `Authorization: Bearer KEY`; without inference keys everybody may ask
     /// models, without admin keys the admin paths are open to this machine at most.
@@ -79,6 +84,7 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(75),
             connections: 16_384,
+            drain_delay: Duration::ZERO,
             drain_limit: Duration::from_secs(60),
             keys: KeyRings::default(),
             host_names: Vec::new(),
@@ -92,11 +98,8 @@ impl Default for HttpSettings {
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) settings: HttpSettings,
-    pub(crate) access: Arc<Access>,
-    /// Seconds since 1970 at which the server started.
-    started_s: u64,
-    requests: Arc<AtomicU64>,
+    pub(crate) settings: Arc<HttpSettings>,
+    pub(crate) desk: Arc<Desk>,
     bodies: Arc<Budget>,
     workbench: Arc<Workbench>,
     /// Where another placement is asked for.
@@ -105,31 +108,30 @@ pub(crate) struct Front {
 
 impl Front {
     /// A front for `gateway`.
-    pub(crate) fn new(gateway: Arc<Gateway>, settings: HttpSettings, site: Weak<Site>) -> Arc<Self> {
-        let started_s = now_s();
-        let access = Arc::new(Access::new(settings.keys.clone(), settings.host_names.clone()));
+    pub(crate) fn new(gateway: Arc<Gateway>, desk: Arc<Desk>, site: Weak<Site>) -> Arc<Self> {
+        let settings = Arc::clone(&desk.settings);
         let bodies = Budget::new(settings.bodies_limit);
         let places = std::thread::available_parallelism().map_or(1, usize::from);
         let workbench = Arc::new(Workbench::new(places));
-        Arc::new(Self { gateway, settings, access, started_s, requests: Arc::default(), bodies, workbench, site })
+        Arc::new(Self { gateway, settings, desk, bodies, workbench, site })
     }
 
     /// The same for another gateway.
     pub(crate) fn succeeded(&self, gateway: Arc<Gateway>) -> Arc<Self> {
-        let Self { settings, access, started_s, requests, bodies, workbench, site, .. } = self;
-        let (settings, requests, site) = (settings.clone(), Arc::clone(requests), Weak::clone(site));
-        let (bodies, workbench, access) = (Arc::clone(bodies), Arc::clone(workbench), Arc::clone(access));
-        Arc::new(Self { gateway, settings, access, started_s: *started_s, requests, bodies, workbench, site })
+        let (settings, desk, site) = (Arc::clone(&self.settings), Arc::clone(&self.desk), Weak::clone(&self.site));
+        let (bodies, workbench) = (Arc::clone(&self.bodies), Arc::clone(&self.workbench));
+        Arc::new(Self { gateway, settings, desk, bodies, workbench, site })
     }
-}
 
-/// Seconds since 1970.
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    /// Whether `model` can be asked, for more than a moment.
+    fn is_ready(&self, model: &ServedModel) -> bool {
+        !self.desk.is_leaving() && self.gateway.is_ready(model)
+    }
 }
 
 /// All paths.
 pub(crate) fn router(front: Arc<Front>) -> Router {
+    let (desk, gateway) = (Arc::clone(&front.desk), Some(Arc::clone(&front.gateway)));
     Router::new()
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{model}", get(openai::models::one))
@@ -159,7 +161,10 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
         .fallback(slashes::fallback)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(axum::middleware::from_fn(slashes::readable))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&front), middleware::around))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&front), cors::around))
+        .layer(axum::middleware::from_fn_with_state(
+            Surroundings { desk: Arc::clone(&desk), gateway },
+            middleware::around,
+        ))
+        .layer(axum::middleware::from_fn_with_state(desk, cors::around))
         .with_state(front)
 }

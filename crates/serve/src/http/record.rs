@@ -1,8 +1,9 @@
 //! One HTTP request from its head to the last byte of its answer: counted, and a line in the log at its end.
 
-use crate::http::Front;
+use crate::gateway::Gateway;
 use crate::http::access::Visitor;
 use crate::http::audit::Act;
+use crate::http::desk::Desk;
 use crate::http::error::ApiError;
 use crate::trail::trace_context::TraceContext;
 use crate::trail::{Tally, Trail};
@@ -11,10 +12,11 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use statmux_core::{Span, Time};
+use statmux_core::Span;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 /// What a client that left before its answer was whole gets for a status in the log: nobody sees it, so there is none
 /// in HTTP; proxies write this one.
@@ -30,7 +32,9 @@ pub(super) struct Template(pub(super) &'static str);
 
 /// A request under way. Its line is written when it is dropped.
 pub(super) struct Record {
-    front: Arc<Front>,
+    desk: Arc<Desk>,
+    /// None while there was nothing to serve.
+    gateway: Option<Arc<Gateway>>,
     pub(super) trail: Arc<Trail>,
     pub(super) method: Method,
     /// What was asked for, without the query.
@@ -40,7 +44,7 @@ pub(super) struct Record {
     pub(super) visitor: Visitor,
     /// Whose key was shown.
     pub(super) key: Option<Arc<str>>,
-    started: Time,
+    started: Instant,
     status: Option<StatusCode>,
     reason: Option<&'static str>,
     /// Whether the last byte of the answer is on its way.
@@ -49,18 +53,19 @@ pub(super) struct Record {
 
 impl Record {
     /// Begins the record of `request`.
-    pub(super) fn begin(front: &Arc<Front>, request: &Request, trail: Arc<Trail>) -> Self {
-        front.gateway.statistics().http.in_flight.inc();
+    pub(super) fn begin(desk: &Arc<Desk>, gateway: Option<Arc<Gateway>>, request: &Request, trail: Arc<Trail>) -> Self {
+        desk.statistics.in_flight.inc();
         let path = request.uri().path();
         Self {
-            front: Arc::clone(front),
+            desk: Arc::clone(desk),
+            gateway,
             trail,
             method: request.method().clone(),
             path: path.get(..LOGGED_PATH).unwrap_or(path).to_owned(),
             template: request.extensions().get::<MatchedPath>().cloned(),
             visitor: *request.extensions().get::<Visitor>().expect("listeners say who asks"),
             key: None,
-            started: front.gateway.clock().now(),
+            started: Instant::now(),
             status: None,
             reason: None,
             whole: false,
@@ -78,7 +83,7 @@ impl Record {
         let status = response.status();
         let other = response.extensions().get::<Template>().map(|template| template.0);
         let template = self.template.as_ref().map(MatchedPath::as_str).or(other);
-        self.front.gateway.statistics().http.answered(self.method.as_str(), template, status.as_u16());
+        self.desk.statistics.answered(self.method.as_str(), template, status.as_u16());
         self.status = Some(status);
         self.reason = self.reason.or_else(|| response.extensions().get::<ApiError>().map(ApiError::reason));
         response.map(|body| {
@@ -102,8 +107,8 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.front.gateway.statistics().http.in_flight.dec();
-        if self.front.settings.access_log {
+        self.desk.statistics.in_flight.dec();
+        if self.desk.settings.access_log {
             self.write::<true>();
         } else if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
             self.write::<false>();
@@ -115,6 +120,7 @@ impl Record {
     /// Writes its line, at info if it is `WANTED`, else for those who want to know everything.
     fn write<const WANTED: bool>(&self) {
         let tally = self.trail.tally();
+        let models = self.gateway.as_ref().map_or(&[][..], |gateway| gateway.models());
         let (answered, asked) = (tally.course, tally.model.map(|_| tally.tokens));
         macro_rules! line {
             ($level:ident) => {
@@ -128,13 +134,13 @@ impl Record {
                     path = self.path,
                     status = self.status.map_or(LEFT, |status| status.as_u16()),
                     outcome = self.outcome(&tally),
-                    model = tally.model.map(|id| self.front.gateway.models()[id.index()].name.as_str()),
+                    model = tally.model.map(|id| models[id.index()].name.as_str()),
                     prompt_tokens = asked.map(|tokens| tokens.prompt),
                     completion_tokens = asked.map(|tokens| tokens.generated),
                     queue_ms = answered.map(|course| milliseconds(course.started.since(course.arrived))),
                     run_ms = answered.map(|course| milliseconds(course.finished.since(course.started))),
                     first_token_ms = tally.first_token.map(milliseconds),
-                    total_ms = milliseconds(self.front.gateway.clock().now().since(self.started)),
+                    total_ms = self.started.elapsed().as_nanos() as f64 / 1e6,
                     "request"
                 )
             };

@@ -207,8 +207,10 @@ fn statistics_of<'a>(front: &Front, model: &'a ServedModel) -> ModelStatistics<'
 pub(super) async fn index(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
     let asked = if received.body.is_empty() { IndexRequest::default() } else { received.read(&front).await? };
-    let entry = |model: &ServedModel| match front.gateway.is_ready(model) {
+    let entry = |model: &ServedModel| match front.is_ready(model) {
         true => (true, ""),
+        false if front.desk.is_leaving() || front.gateway.is_draining() => (false, "the server is shutting down"),
+        false if front.gateway.is_replacing() => (false, "another placement is being loaded"),
         false if model.holders.is_empty() => (false, "no group holds it"),
         false => (false, "no group that holds it is up"),
     };

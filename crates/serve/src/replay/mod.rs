@@ -108,7 +108,10 @@ pub enum ReplayError {
         cause: io::Error,
     },
     /// The server answers something else than a statmux server would.
-    #[error("{target}{path} answered with status {status}")]
+    #[error(
+        "{target}{path} answered with status {status}{}",
+        if *.status == 503 { ": it loads or stops; wait until /v2/health/ready says 200" } else { "" }
+    )]
     Unexpected {
         /// What was given.
         target: String,

@@ -123,8 +123,15 @@ fn batch_histogram() -> Histogram {
 }
 
 impl Statistics {
-    /// Metrics for the given models, groups and board, and for the event log, if one is written.
-    pub fn new(models: &[String], groups: Vec<Group>, board: Arc<Board>, log: Option<&LogHealth>) -> Self {
+    /// Metrics for the given models, groups and board, beside the counts of the HTTP front and, if one is written, of
+    /// the event log.
+    pub(crate) fn new(
+        models: &[String],
+        groups: Vec<Group>,
+        board: Arc<Board>,
+        http: HttpStatistics,
+        log: Option<&LogHealth>,
+    ) -> Self {
         let counts = Counts {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
@@ -133,7 +140,7 @@ impl Statistics {
             batches: Family::new_with_constructor(batch_histogram),
             prompt_tokens: Family::default(),
             generated_tokens: Family::default(),
-            http: HttpStatistics::default(),
+            http,
             totals: models.iter().map(|_| Growing::default()).collect(),
             log: log.cloned(),
         };

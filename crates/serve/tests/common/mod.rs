@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod client;
+pub mod gate;
 
 use statmux_core::backend::Task;
 use statmux_core::{

@@ -4,17 +4,17 @@ use super::generation::{Choices, Whole};
 use super::options::{DEFAULT_MAX_TOKENS, Generates, GenerationOptions};
 use super::sse::{Narrator, stream};
 use super::{Usage, json};
+use crate::http::Front;
 use crate::http::ask::{TextOrTokens, model, receive, respond};
+use crate::http::desk::now_s;
 use crate::http::error::{ApiError, OpenAiErrors};
 use crate::http::fields::{Field, Fields, Neutral, neutral, required, schema, taken};
 use crate::http::json::FromJson;
-use crate::http::{Front, now_s};
 use crate::request::Course;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema as _, ToSchema};
@@ -95,8 +95,7 @@ pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) 
     if prompts.is_empty() {
         return Err(ApiError::invalid("prompt", "`prompt` is an empty list: give at least one text"));
     }
-    let number = front.requests.fetch_add(1, Relaxed);
-    let id = format!("cmpl-{:x}-{number:x}", front.started_s);
+    let id = format!("cmpl-{}", front.desk.fresh_id());
     let choices = Choices::ask(&front, model, ("prompt", prompts), &options, |_| DEFAULT_MAX_TOKENS, when)?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };

@@ -26,7 +26,7 @@ pub(crate) struct ModelObject<'a> {
 }
 
 fn object<'a>(front: &Front, model: &'a ServedModel) -> ModelObject<'a> {
-    ModelObject { id: &model.name, object: "model", created: front.started_s, owned_by: "statmux" }
+    ModelObject { id: &model.name, object: "model", created: front.desk.started_s, owned_by: "statmux" }
 }
 
 /// All models.
