@@ -24,9 +24,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(answer) => return output::answer(&answer),
     };
-    if !matches!(args.command, args::Command::Serve(_)) {
-        interrupt::listen();
-    }
+    interrupt::listen();
     match commands::run(args) {
         Ok(end) => end.into(),
         Err(error) => output::fail(&error),

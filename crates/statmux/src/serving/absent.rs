@@ -2,17 +2,18 @@
 
 use super::{BackendKind, not_in_this_build};
 use crate::scenario::Scenario;
-use statmux_serve::{Deployment, Server, ServerSettings};
+use statmux_serve::{Deployment, EngineSettings, Listening, Server};
 
 /// Nothing needs preparing.
 pub(crate) fn prepare_threads() {}
 
 /// Says that this build cannot.
-pub(crate) fn start_real(
+pub(crate) fn serve_real(
+    _listening: Listening,
     kind: BackendKind,
     _scenario: &Scenario,
     _deployment: Deployment,
-    _settings: ServerSettings,
+    _engine: EngineSettings,
 ) -> anyhow::Result<Server> {
     let features = if kind == BackendKind::Cuda { "`--features cuda`" } else { "its default features" };
     Err(not_in_this_build(kind.name(), features).into())

@@ -10,15 +10,18 @@ pub(crate) mod measuring;
 mod real;
 
 #[cfg(not(feature = "candle"))]
-pub(crate) use absent::{prepare_threads, start_real};
+pub(crate) use absent::{prepare_threads, serve_real};
 #[cfg(feature = "candle")]
-pub(crate) use real::{RealDevices, open_backend, prepare_threads, start_real};
+pub(crate) use real::{RealDevices, open_backend, prepare_threads, serve_real};
 
+use crate::output::UsageError;
 use crate::scenario::Scenario;
 use clap::ValueEnum;
 use statmux_core::files::FileError;
 use statmux_core::{Placement, PlacementWindows};
-use statmux_serve::{Deployment, EngineSettings, Server, ServerSettings, SleepBackend};
+use statmux_serve::{
+    Deployment, EngineSettings, Listening, ServeError, Server, ServerSettings, SleepBackend, StartError,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,21 +74,50 @@ pub(crate) fn start(
     placement: Placement,
     settings: ServerSettings,
 ) -> anyhow::Result<Server> {
+    let engine = settings.engine.clone();
+    serve(listen(settings)?, kind, scenario, placement, engine)
+}
+
+/// A server that listens, and has nothing to serve yet.
+pub(crate) fn listen(settings: ServerSettings) -> anyhow::Result<Listening> {
+    Listening::start(settings).map_err(blamed)
+}
+
+/// Loads `placement` for `scenario`, and serves it.
+pub(crate) fn serve(
+    listening: Listening,
+    kind: BackendKind,
+    scenario: &Scenario,
+    placement: Placement,
+    engine: EngineSettings,
+) -> anyhow::Result<Server> {
     let deployment = Deployment { cluster: scenario.cluster.clone(), models: scenario.models.clone(), placement };
     match kind {
         BackendKind::Sleep => {
-            let penalty = settings.engine.stage_penalty;
-            let backend = SleepBackend::new(&deployment, penalty, settings.engine.scheduler.max_batch)?;
-            Ok(Server::start(Arc::new(backend), deployment, settings)?)
+            let backend = SleepBackend::new(&deployment, engine.stage_penalty, engine.scheduler.max_batch);
+            let backend = backend.map_err(|error| blamed(StartError::from(error).into()))?;
+            listening.serve(Arc::new(backend), deployment, engine).map_err(blamed)
         }
-        real => start_real(real, scenario, deployment, settings),
+        real => serve_real(listening, real, scenario, deployment, engine),
     }
+}
+
+/// Why there is no server; what was asked for may be to blame.
+fn blamed(error: ServeError) -> anyhow::Error {
+    if !error.is_of_input() {
+        return error.into();
+    }
+    let help = match error {
+        ServeError::Listen { .. } | ServeError::Socket { .. } => "; name another place to listen at",
+        _ => "",
+    };
+    UsageError(format!("{:#}{help}", anyhow::Error::new(error))).into()
 }
 
 /// An error that says which build has what was asked for; builds for GPUs have everything.
 #[cfg(not(feature = "cuda"))]
-pub(crate) fn not_in_this_build(backend: &str, features: &str) -> crate::output::UsageError {
-    crate::output::UsageError(format!(
+pub(crate) fn not_in_this_build(backend: &str, features: &str) -> UsageError {
+    UsageError(format!(
         "the backend `{backend}` is not in this build of statmux: build it with {features}, or use --backend sleep"
     ))
 }

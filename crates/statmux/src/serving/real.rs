@@ -1,13 +1,13 @@
 //! Real models, through candle.
 
-use super::BackendKind;
+use super::{BackendKind, blamed};
 use crate::output::UsageError;
 use crate::scenario::Scenario;
 use statmux_candle::{CandleBackend, DeviceKind, DeviceSpec, ModelChoice, ModelSource, use_one_thread_per_device};
 use statmux_core::Bytes;
 use statmux_core::backend::{BackendError, Fault};
 use statmux_core::files::FileError;
-use statmux_serve::{Deployment, Server, ServerSettings};
+use statmux_serve::{Deployment, EngineSettings, Listening, Server};
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -53,12 +53,13 @@ impl RealDevices {
     }
 }
 
-/// A server of the scenario's real models.
-pub(crate) fn start_real(
+/// Serves the scenario's real models.
+pub(crate) fn serve_real(
+    listening: Listening,
     kind: BackendKind,
     scenario: &Scenario,
     deployment: Deployment,
-    settings: ServerSettings,
+    engine: EngineSettings,
 ) -> anyhow::Result<Server> {
     let devices = RealDevices::of(kind)?;
     let choices = scenario.sources.iter().zip(&scenario.models).map(|(source, model)| {
@@ -73,7 +74,7 @@ pub(crate) fn start_real(
     let choices = choices.collect::<Result<Vec<_>, FileError>>()?;
     let memory = deployment.cluster.devices().iter().map(|device| device.memory);
     let backend = open_backend(devices, memory, &choices)?;
-    Ok(Server::start(Arc::new(backend), deployment, settings)?)
+    listening.serve(Arc::new(backend), deployment, engine).map_err(blamed)
 }
 
 /// A backend with devices of the given memory and the given models.

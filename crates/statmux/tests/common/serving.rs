@@ -99,6 +99,12 @@ impl Serving {
         (status, answer)
     }
 
+    /// Its exit code, once it has ended.
+    #[cfg(unix)]
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
     /// Asks it to end as an operator would, and gives back the exit code.
     #[cfg(unix)]
     pub(crate) fn terminate(mut self) -> Option<i32> {

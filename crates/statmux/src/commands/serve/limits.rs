@@ -43,7 +43,10 @@ pub(super) struct LimitArgs {
     /// How many groups a request may take down and be run again; beyond that it is refused with `cost_group`
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
     pub(super) retries_after_loss: u32,
-    /// How long a shutdown waits for requests inside
+    /// How long a server that is told to stop goes on serving while it says that it is not ready
+    #[arg(long, value_name = "TIME", default_value = "0 s", help_heading = "Limits")]
+    drain_delay: Span,
+    /// How long a shutdown waits for requests inside, after that
     #[arg(long, value_name = "TIME", default_value = "60 s", help_heading = "Limits")]
     drain_limit: Span,
     /// Threads for connections; default: as many as cores, at most 4
@@ -68,6 +71,7 @@ impl LimitArgs {
             body_timeout: duration(self.body_timeout),
             head_timeout: duration(self.idle_timeout),
             connections: self.connections,
+            drain_delay: duration(self.drain_delay),
             drain_limit: duration(self.drain_limit),
             ..HttpSettings::default()
         }

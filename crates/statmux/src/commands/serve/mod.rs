@@ -5,18 +5,20 @@ mod limits;
 pub(crate) mod log;
 
 use crate::args::{Common, Format, ScenarioArg};
+use crate::interrupt;
 use crate::output::{End, print_line, say};
 use crate::planning::{adopt_placement, plan, score};
 use crate::progress::Bar;
 use crate::scenario::Scenario;
-use crate::serving::{BackendKind, engine_settings, fixed, start};
+use crate::serving::{BackendKind, engine_settings, fixed, listen, serve};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use statmux_core::files::{PlacementFile, check_output};
+use statmux_core::files::{FileError, PlacementFile, check_output};
 use statmux_core::{Placement, PlacementWindows};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
+use statmux_serve::engine::holds_nothing;
 use statmux_serve::event_log::{LogHeader, LogWriter};
 use statmux_serve::http::HttpSettings;
 use statmux_serve::{EngineSettings, Record, ServerSettings};
@@ -96,6 +98,33 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     let mut scenario = Scenario::load(&args.scenario, common)?;
     let (http, tls) = args.access.apply(args.limits.http())?;
     let http = HttpSettings { access_log: args.access_log, ..http };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let (address, socket) = match &args.listen {
+        Place::Address(address) => (Some(*address), None),
+        Place::Socket(path) => (None, Some(path.clone())),
+    };
+    // It answers while the rest is planned and loaded.
+    let port = listen(ServerSettings {
+        address: address.unwrap_or(ServerSettings::default().address),
+        socket: socket.clone(),
+        admin_address: args.access.admin_listen,
+        engine: EngineSettings::default(),
+        http,
+        tls,
+        renewal: Some(args.access.renewal()),
+        workers: args.limits.workers.unwrap_or(ServerSettings::default().workers),
+    })
+    .context("cannot serve")?;
+    let address = match &socket {
+        Some(path) => format!("unix:{}", path.display()),
+        None => port.address().to_string(),
+    };
+    let url = if socket.is_some() { address.clone() } else { format!("{scheme}://{address}") };
+    let admin_url = port.admin_address().map(|address| format!("{scheme}://{address}"));
+    if !common.quiet {
+        let places = [Some(&*url), admin_url.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        say(format!("loading; meanwhile {places} answers health checks, and tells all others to come back"));
+    }
     let placement = placement(args, &mut scenario, common)?;
     let windows = PlacementWindows::fixed(placement.clone());
     let scheduling = Scheduling::of(&scenario.simulation);
@@ -114,43 +143,27 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     let header = || LogHeader::new(names.clone(), placement_file.clone(), args.limits.retries_after_loss);
     let log = args.event_log.as_ref().map(|path| LogWriter::create(path, &header())).transpose()?;
     let record = log.as_ref().map_or(Record::Nothing, |log| Record::Sent(log.lines()));
-    let tls_used = tls.is_some();
-    let (address, socket) = match &args.listen {
-        Place::Address(address) => (Some(*address), None),
-        Place::Socket(path) => (None, Some(path.clone())),
-    };
-    let settings = ServerSettings {
-        address: address.unwrap_or(ServerSettings::default().address),
-        socket: socket.clone(),
-        admin_address: args.access.admin_listen,
-        engine: EngineSettings { concurrency: args.limits.concurrency, record, ..engine_settings(&scenario) },
-        http,
-        tls,
-        renewal: Some(args.access.renewal()),
-        workers: args.limits.workers.unwrap_or(ServerSettings::default().workers),
-    };
-    let server = start(args.backend, &scenario, placement, settings).context("cannot serve")?;
-    let address = match &socket {
-        Some(path) => format!("unix:{}", path.display()),
-        None => server.address().to_string(),
-    };
-    let scheme = if tls_used { "https" } else { "http" };
-    let url = if socket.is_some() { address.clone() } else { format!("{scheme}://{address}") };
+    let engine = EngineSettings { concurrency: args.limits.concurrency, record, ..engine_settings(&scenario) };
+    let server = serve(port, args.backend, &scenario, placement, engine).context("cannot serve")?;
+    // Who reads the line may tell it to stop at once.
+    let told = interrupt::await_first();
     let text = format!("listening on {url}");
     let listening = Listening {
         version: statmux_core::files::VERSION,
         url,
         address,
-        admin_url: server.admin_address().map(|address| format!("{scheme}://{address}")),
+        admin_url,
         backend: args.backend.name(),
         models: names.clone(),
         placement: placement_file.clone(),
     };
     print_line(common.format, &text, &listening)?;
     if !common.quiet && common.format == Format::Text {
-        say(format!("Ctrl-C drains and stops. What it serves: {}/openapi.json", listening.url));
+        say(format!("Ctrl-C drains and stops, twice ends at once. What it serves: {}/openapi.json", listening.url));
     }
-    server.run_until_signal();
+    told.wait();
+    tracing::info!("told to stop");
+    server.stop();
     if let (Some(log), Some(path)) = (log, &args.event_log) {
         let ended = log.finish();
         let (path, written) = (path.display(), number::count(ended.written));
@@ -175,7 +188,13 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
 fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyhow::Result<Placement> {
     if let Some(path) = &args.placement {
         let windows = adopt_placement(scenario, path)?;
-        return Ok(fixed(&windows, path, "windows")?);
+        let placement = fixed(&windows, path, "windows")?;
+        if holds_nothing(&placement) {
+            return Err(FileError::at_field(path, "windows", "hold no model: nothing could be served")
+                .with_help("name models in a group, or leave --placement out to plan one")
+                .into());
+        }
+        return Ok(placement);
     }
     // A bar is no log line.
     let bar = Bar::new(Common { quiet: common.quiet || args.log == log::LogFormat::Json, ..common }, "planning", None);
@@ -184,7 +203,14 @@ fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyho
     if let Some(scheduling) = planned.plan.scheduling {
         scenario.simulation = scheduling.apply(&scenario.simulation);
     }
-    Ok(fixed(&planned.plan.windows, &scenario.path, "planner.policy")?)
+    let placement = fixed(&planned.plan.windows, &scenario.path, "planner.policy")?;
+    if holds_nothing(&placement) {
+        let what = format!("`{}` places no replica of any model: nothing could be served", planned.policy);
+        return Err(FileError::at_field(&scenario.path, "planner.policy", what)
+            .with_help("`statmux plan` says why for each model")
+            .into());
+    }
+    Ok(placement)
 }
 
 #[cfg(test)]
