@@ -3,17 +3,12 @@
 use crate::case::Case;
 use crate::error::FiguresError;
 use serde::{Deserialize, Serialize};
-use statmux_core::files::{self, ClusterTable, FileError, LatencyResult, ModelTable, PlacementFile, ProfilesTable};
-use statmux_core::summary::Finished;
-use statmux_core::{Cluster, Links, ModelSpec, Outcome, PlacementWindows, Seed, Span, Workload};
-use statmux_plan::policy::find;
-use statmux_plan::{Evaluator, PlannerTable, Problem, Silent};
-use statmux_sim::{Run, SimulationSettings, SimulationTable, StageRun, simulate, simulate_observed};
-use statmux_workload::WorkloadTable;
-use statmux_workload::table::WorkloadKind;
-use std::collections::BTreeMap;
+use statmux_core::files::{LatencyResult, ModelResult, ResultsFile, parse_json};
+use statmux_core::{Links, Outcome, PlacementWindows, Span, Workload};
+use statmux_plan::Silent;
+use statmux_scenario::{Reader, Scored, Workloads};
+use statmux_sim::StageRun;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 /// What came out of a case.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,202 +50,55 @@ pub struct ModelMeasured {
 /// How many quantiles are kept.
 const QUANTILES: usize = 400;
 
-/// A scenario file, with the tables that the command line reads too.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScenarioFile {
-    version: u32,
-    #[serde(default)]
-    seed: u64,
-    cluster: ClusterTable,
-    profiles: ProfilesTable,
-    models: Vec<ModelTable>,
-    workload: WorkloadTable,
-    #[serde(default)]
-    simulation: SimulationTable,
-    #[serde(default)]
-    planner: PlannerTable,
-}
-
-/// A scenario with everything it names.
-struct Scenario {
-    seed: Seed,
-    cluster: Cluster,
-    models: Vec<ModelSpec>,
-    settings: SimulationSettings,
-    planner: PlannerTable,
-    test: Arc<Workload>,
-    train: Option<Arc<Workload>>,
-}
-
 /// Runs `case`, whose scenario stands (or would stand) at `path`.
 pub fn run(case: &Case, path: &Path, workloads: &Workloads) -> Result<Measured, FiguresError> {
-    let scenario = Scenario::read(&case.scenario, path, workloads)?;
-    let failed = |cause| FiguresError::Simulate { case: case.name.clone(), cause: Box::new(cause) };
-    let planned = match &case.placement {
-        Some(text) => Planned {
-            windows: scenario.placement(text, path)?,
-            settings: scenario.settings.clone(),
-            evaluations: 0,
-            seconds: 0.0,
-        },
-        None => scenario.plan(case, path)?,
+    let reader = Reader { kept: Some(workloads), ..Reader::default() };
+    let mut scenario = reader.parse(path, &case.scenario)?;
+    // As published: hops cost nothing.
+    scenario.cluster = scenario.cluster.with_links(Links::FREE);
+    let failed = |cause| FiguresError::Case { case: case.name.clone(), cause: Box::new(cause) };
+    let mut measured = Measured::default();
+    let windows = match &case.placement {
+        Some(text) => scenario.adopt(parse_json(path, text)?, path)?,
+        None => {
+            let planned = scenario.plan(None, &Silent).map_err(failed)?;
+            // A plan that chose how to schedule is run the way it was meant.
+            scenario.adopt_plan(&planned.plan);
+            measured.evaluations = planned.plan.evaluations;
+            measured.plan_s = planned.wall.as_secs_f64();
+            planned.plan.windows
+        }
     };
-    let windows = &planned.windows;
-    let mut measured = Measured {
-        replicas: windows.0.first().map_or(0, |window| window.placement.replicas()),
-        shapes: shapes(windows),
-        evaluations: planned.evaluations,
-        plan_s: planned.seconds,
-        ..Measured::default()
-    };
-    let Scenario { cluster, models, test, .. } = &scenario;
-    let settings = &planned.settings;
-    let run = match case.wants.utilization {
+    measured.replicas = windows.0.first().map_or(0, |window| window.placement.replicas());
+    measured.shapes = shapes(&windows);
+    let Scored { run, results } = match case.wants.utilization {
         Some(bin) => {
             let mut busy = Busy::new(bin, scenario.test.duration);
             let mut observer = |stage: StageRun| busy.add(&stage);
-            let run = simulate_observed(cluster, models, windows, test, settings, &mut observer).map_err(failed)?;
-            measured.utilization = busy.shares(cluster.len());
-            run
+            let run = scenario.observe(&windows, &scenario.test, &mut observer).map_err(failed)?;
+            measured.utilization = busy.shares(scenario.cluster.len());
+            let results = scenario.results(&windows, &scenario.test, &run.outcomes, &run.groups);
+            Scored { run, results }
         }
-        None => simulate(cluster, models, windows, test, settings).map_err(failed)?,
+        None => scenario.score_placement(&windows, &scenario.test).map_err(failed)?,
     };
-    scenario.sum_up(windows, &run, &mut measured);
+    measured.sum_up(&results);
     if case.wants.quantiles {
-        measured.quantiles = quantiles(test, &run.outcomes);
+        measured.quantiles = quantiles(&scenario.test, &run.outcomes);
     }
     Ok(measured)
 }
 
-/// Requests replayed from traces, so that the policies of one point need not read the trace again.
-///
-/// Generated requests are made faster than kept.
-#[derive(Debug, Default)]
-pub struct Workloads(Mutex<BTreeMap<String, Arc<Workload>>>);
-
-impl Workloads {
-    fn test(
-        &self,
-        table: &WorkloadTable,
-        path: &Path,
-        names: &[String],
-        seed: Seed,
-    ) -> Result<Arc<Workload>, FileError> {
-        let table = WorkloadTable { train: None, ..table.clone() };
-        if table.kind != Some(WorkloadKind::Trace) {
-            return table.build(path, names, seed).map(Arc::new);
-        }
-        self.once(format!("{table:?} {names:?} {seed:?}"), || table.build(path, names, seed))
-    }
-
-    fn train(
-        &self,
-        table: &WorkloadTable,
-        path: &Path,
-        names: &[String],
-        seed: Seed,
-    ) -> Result<Option<Arc<Workload>>, FileError> {
-        if table.train.is_none() {
-            return Ok(None);
-        }
-        let built = self.once(format!("train of {table:?} {names:?} {seed:?}"), || {
-            Ok(table.build_train(path, names, seed)?.expect("there is a table"))
-        });
-        built.map(Some)
-    }
-
-    /// What `build` builds, built at most once but for races, which cost time only.
-    fn once(
-        &self,
-        key: String,
-        build: impl FnOnce() -> Result<Workload, FileError>,
-    ) -> Result<Arc<Workload>, FileError> {
-        let lock = || self.0.lock().expect("no thread panics while it holds this");
-        if let Some(known) = lock().get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let built = Arc::new(build()?);
-        Ok(Arc::clone(lock().entry(key).or_insert(built)))
-    }
-}
-
-struct Planned {
-    windows: PlacementWindows,
-    /// The settings it was planned for.
-    settings: SimulationSettings,
-    evaluations: u64,
-    seconds: f64,
-}
-
-impl Scenario {
-    fn read(text: &str, path: &Path, workloads: &Workloads) -> Result<Self, FileError> {
-        let file: ScenarioFile = files::parse_toml(path, text)?;
-        files::check_version(path, file.version)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let profiles = file.profiles.files.iter().map(|name| files::read_profile(&folder.join(name)));
-        let models = files::instances(path, &file.models, &profiles.collect::<Result<Vec<_>, _>>()?)?;
-        let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-        let seed = Seed(file.seed);
-        Ok(Self {
-            seed,
-            // As published: hops cost nothing.
-            cluster: file.cluster.build(path)?.with_links(Links::FREE),
-            settings: file.simulation.build(path)?,
-            planner: file.planner,
-            test: workloads.test(&file.workload, path, &names, seed)?,
-            train: workloads.train(&file.workload, path, &names, seed)?,
-            models,
-        })
-    }
-
-    fn placement(&self, text: &str, path: &Path) -> Result<PlacementWindows, FileError> {
-        let file: PlacementFile = files::parse_json(path, text)?;
-        file.resolve(path, &self.cluster, &self.models, self.settings.scheduler.max_batch)
-    }
-
-    fn plan(&self, case: &Case, path: &Path) -> Result<Planned, FiguresError> {
-        let policy = self.planner.build(path)?;
-        let clairvoyant = find(policy.name()).is_some_and(|info| info.clairvoyant);
-        let train = self.train.as_ref().filter(|_| !clairvoyant).unwrap_or(&self.test);
-        let problem = Problem {
-            cluster: &self.cluster,
-            models: &self.models,
-            settings: &self.settings,
-            train,
-            seed: self.seed.stream("planner"),
+impl Measured {
+    fn sum_up(&mut self, results: &ResultsFile) {
+        self.requests = results.requests;
+        self.attainment = results.slo_attainment;
+        self.latency = results.latency_s;
+        let model = |model: &ModelResult| ModelMeasured {
+            attainment: model.slo_attainment,
+            mean_s: model.latency_s.map_or(0.0, |latency| latency.mean),
         };
-        let began = std::time::Instant::now();
-        let plan = policy.place(&problem, &Evaluator::new(&problem), &Silent);
-        let plan = plan.map_err(|cause| FiguresError::Plan { case: case.name.clone(), cause: Box::new(cause) })?;
-        let seconds = began.elapsed().as_secs_f64();
-        // A plan that chose how to schedule is run the way it was meant.
-        let settings = plan.scheduling.map_or_else(|| self.settings.clone(), |chosen| chosen.apply(&self.settings));
-        Ok(Planned { windows: plan.windows, settings, evaluations: plan.evaluations, seconds })
-    }
-
-    fn sum_up(&self, windows: &PlacementWindows, run: &Run, measured: &mut Measured) {
-        let finished = Finished {
-            workload: &self.test,
-            models: &self.models,
-            windows,
-            outcomes: &run.outcomes,
-            groups: &run.groups,
-            warmup: self.settings.warmup,
-            seed: self.seed.0,
-        };
-        let results = finished.results();
-        measured.requests = results.requests;
-        measured.attainment = results.slo_attainment;
-        measured.latency = results.latency_s;
-        measured.models = results
-            .models
-            .iter()
-            .map(|model| ModelMeasured {
-                attainment: model.slo_attainment,
-                mean_s: model.latency_s.map_or(0.0, |latency| latency.mean),
-            })
-            .collect();
+        self.models = results.models.iter().map(model).collect();
     }
 }
 

@@ -1,9 +1,8 @@
 //! Why figures could not be made.
 
 use statmux_core::files::FileError;
-use statmux_plan::PlanError;
 use statmux_report::chart::PngError;
-use statmux_sim::SimulateError;
+use statmux_scenario::ScenarioError;
 
 /// Why figures could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,21 +24,13 @@ pub enum FiguresError {
     /// A file could not be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// No placement was found for a case.
+    /// A case could not be planned for or simulated.
     #[error("{case}: {cause}")]
-    Plan {
+    Case {
         /// The case.
         case: String,
         /// What is wrong with it.
-        cause: Box<PlanError>,
-    },
-    /// A case could not be simulated.
-    #[error("{case}: {cause}")]
-    Simulate {
-        /// The case.
-        case: String,
-        /// What is wrong with it.
-        cause: Box<SimulateError>,
+        cause: Box<ScenarioError>,
     },
     /// A picture could not be encoded.
     #[error(transparent)]

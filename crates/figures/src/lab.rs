@@ -1,13 +1,14 @@
 //! Where cases are run: in parallel, each once, and remembered by content.
 
 use crate::case::Case;
-use crate::cell::{self, Measured, Workloads};
+use crate::cell::{self, Measured};
 use crate::error::FiguresError;
 use crate::published::Arrivals;
 use crate::support::Support;
 use crate::traces::Traces;
 use rayon::prelude::*;
 use statmux_core::files::{FileError, write_atomically};
+use statmux_scenario::Workloads;
 use statmux_workload::requests::write_requests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,13 @@
 //! Published placements on the published requests: ours and the published attainment.
 
 use statmux_figures::case::Case;
-use statmux_figures::cell::{self, Workloads};
+use statmux_figures::cell;
 use statmux_figures::published::{Row, rows};
 use statmux_figures::setting::{PUBLISHED_RULES, Setting, Slo, placement};
 use statmux_figures::support::V100_LAYERS;
 use statmux_figures::traces::{Planned, Source};
 use statmux_figures::{Lab, Options};
+use statmux_scenario::Workloads;
 
 fn lab() -> (tempfile::TempDir, Lab) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -5,6 +5,7 @@ use crate::commands::serve::log::{self, LogFormat};
 use crate::interrupt;
 use serde::Serialize;
 use statmux_core::files::{FileError, is_stdout};
+use statmux_scenario::ScenarioError;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
@@ -54,7 +55,10 @@ impl std::error::Error for UsageError {}
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     say(format!("error: {}", causes.join(": ")));
-    let is_input = error.chain().any(|cause| cause.is::<FileError>() || cause.is::<UsageError>());
+    let is_input = error.chain().any(|cause| {
+        let of_scenario = cause.downcast_ref::<ScenarioError>().is_some_and(ScenarioError::is_input);
+        of_scenario || cause.is::<FileError>() || cause.is::<UsageError>()
+    });
     ExitCode::from(if is_input { 2 } else { 1 })
 }
 

@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sim", &["core", "sched"], &["workload"]),
     ("plan", &["core", "sched", "sim"], &["workload"]),
     ("serve", &["core", "sched"], &["sim", "workload"]),
-    ("figures", &["core", "sched", "sim", "plan", "workload", "report"], &[]),
+    ("scenario", &["core", "sched", "workload", "sim", "plan"], &[]),
+    ("figures", &["core", "sched", "sim", "plan", "workload", "scenario", "report"], &[]),
 ];
 
 #[test]
@@ -40,7 +41,7 @@ fn crates_depend_on_each_other_as_drawn() {
             assert!(allowed, "{short} depends on {on}, which ARCHITECTURE.md does not draw");
         }
     }
-    for required in ["core", "sched", "workload", "sim", "plan", "report", "figures"] {
+    for required in ["core", "sched", "workload", "sim", "plan", "scenario", "report", "figures"] {
         assert!(seen.contains(required), "{required} is missing");
     }
 }

@@ -3,9 +3,13 @@
 use super::Result;
 use super::case::Case;
 use super::rows::{DEVICES, Rows};
+use statmux_scenario::Override;
 use std::path::Path;
 
 const TARGET: f64 = 0.99;
+
+/// The key that counts devices.
+const COUNT: &str = "cluster.devices";
 
 /// At most this many times the scenario's devices are tried.
 const MOST: u32 = 3;
@@ -13,12 +17,10 @@ const MOST: u32 = 3;
 /// Adds the rows of one scenario that are missing; `budget` is the time of each of our searches.
 pub(super) fn run(path: &Path, budget: &str) -> Result<()> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut devices = 0;
-    Case::load(path, |table| devices = device_count(table).unwrap_or(0))?;
-    if devices == 0 {
+    let Some(devices) = Override::value_in(path, &[], COUNT).map(|devices| devices as u32) else {
         println!("{name}: devices of several kinds are not counted");
         return Ok(());
-    }
+    };
     for policy in ["alpaserve-buckets", "statmux"] {
         if Rows::read(DEVICES)?.find(&[&name, policy]).is_some() {
             continue;
@@ -26,7 +28,8 @@ pub(super) fn run(path: &Path, budget: &str) -> Result<()> {
         let keys = if policy == "statmux" { format!("statmux:budget=\"{budget}\"") } else { policy.to_owned() };
         let mut seconds = 0.0;
         let mut reaches = |count: u32| -> Result<bool> {
-            let case = Case::load(path, |table| set_devices(table, count))?;
+            let devices = Override::parse(&format!("{COUNT}={count}"))?;
+            let case = Case::load(path, &[devices])?;
             let scored = case.score(&keys)?;
             seconds += scored.seconds;
             Ok(scored.test >= TARGET)
@@ -47,14 +50,4 @@ pub(super) fn run(path: &Path, budget: &str) -> Result<()> {
         Rows::add(DEVICES, &format!("{name},{policy},{shown},{seconds:.2}"))?;
     }
     Ok(())
-}
-
-fn device_count(table: &toml::Table) -> Option<u32> {
-    table.get("cluster")?.get("devices")?.as_integer()?.try_into().ok()
-}
-
-fn set_devices(table: &mut toml::Table, count: u32) {
-    if let Some(cluster) = table.get_mut("cluster").and_then(toml::Value::as_table_mut) {
-        cluster.insert("devices".to_owned(), toml::Value::Integer(count.into()));
-    }
 }

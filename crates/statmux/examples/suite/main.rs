@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         ["draw"] => draw::run(),
         ["try", policy, files @ ..] => {
             for file in files {
-                let case = Case::load(Path::new(file), |_| {})?;
+                let case = Case::load(Path::new(file), &[])?;
                 println!("{}", case.score(policy)?.line(&case.name, policy));
             }
             Ok(())
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
 
 /// Adds the rows of one scenario that are missing.
 fn run(path: &Path) -> Result<()> {
-    let case = Case::load(path, |_| {})?;
+    let case = Case::load(path, &[])?;
     for policy in POLICIES {
         if Rows::read(SUITE)?.find(&[&case.name, policy]).is_some() {
             continue;

@@ -17,7 +17,7 @@ pub(super) fn run(models: usize, devices: usize, requests: usize) -> Result<()> 
     let seconds = requests as f64 / rate;
     let kinds = ["bert-1.3b", "bert-2.6b", "bert-6.7b", "moe-1.3b", "moe-2.4b", "moe-5.3b"];
     let mut text = format!(
-        "seed = 0\n[cluster]\ndevices = {devices}\ndevices_per_node = 8\nmemory = \"13 GiB\"\n\
+        "version = 1\nseed = 0\n[cluster]\ndevices = {devices}\ndevices_per_node = 8\nmemory = \"13 GiB\"\n\
          [profiles]\nfiles = [\"../profiles/v100-alpaserve-scaled.json\"]\n\
          [workload]\nkind = \"gamma\"\nrate = {rate:.1}\ncv = 4\nduration = \"{:.1} s\"\nsplit = {{ power_law = 0.5 }}\n\
          [workload.train]\nduration = \"{seconds:.1} s\"\n\
@@ -31,7 +31,7 @@ pub(super) fn run(models: usize, devices: usize, requests: usize) -> Result<()> 
             "[[models]]\nname = \"{kind}-{{i}}\"\ncount = {count}\nprofile = \"{kind}\"\nslo = {{ scale = 5.0 }}\n"
         ));
     }
-    let case = Case::build(Path::new("scenarios/scale.toml"), toml::from_str(&text)?)?;
+    let case = Case::parse(Path::new("scenarios/scale.toml"), &text)?;
     let scored = case.score(&format!("statmux:moves={MOVES},smaller=0"))?;
     println!("{}", scored.line(&format!("{models}/{devices}/{requests}"), "statmux"));
     let peak = peak_bytes()?;

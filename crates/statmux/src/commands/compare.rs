@@ -4,15 +4,16 @@ use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::fates;
 use crate::interrupt;
 use crate::output::{End, print};
-use crate::planning::{BOUND_OF, bound, bound_replacing, plan, score_plan, short_of_floor, tell_unused};
+use crate::planning::tell_unused;
 use crate::progress::Bar;
-use crate::scenario::Scenario;
+use crate::scenario::load;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::files::ResultsFile;
 use statmux_plan::bound::Of;
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
+use statmux_scenario::{BOUND_OF, Scenario, short_of_floor};
 use std::collections::BTreeSet;
 
 /// Arguments of `statmux compare`.
@@ -72,7 +73,7 @@ struct Comparison {
 }
 
 pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
-    let scenario = Scenario::load(&args.scenario, common)?;
+    let scenario = load(&args.scenario, common)?;
     let names: Vec<&str> = args.policies.iter().map(String::as_str).collect();
     scenario.planner.build_each(&scenario.path, &names)?;
     tell_unused(&scenario, &names, common);
@@ -92,9 +93,9 @@ pub(crate) fn run(args: &CompareArgs, common: Common) -> anyhow::Result<End> {
         interrupted,
         unfinished,
         seed: scenario.seed.0,
-        bound: bound(&scenario, &scenario.test),
+        bound: scenario.bound(&scenario.test),
         bound_of: BOUND_OF.words(),
-        bound_replacing: bound_replacing(&scenario, &scenario.test, rows.iter().map(|row| row.policy)),
+        bound_replacing: scenario.bound_replacing(&scenario.test, rows.iter().map(|row| row.policy)),
         policies: rows,
         warnings: scenario.warnings.clone(),
         provenance: scenario.provenance.clone(),
@@ -145,14 +146,13 @@ pub(crate) fn finished_row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyh
 
 /// Plans and scores with one policy.
 fn row(scenario: &Scenario, policy: &str, bar: &Bar) -> anyhow::Result<Row> {
-    let planned = plan(scenario, Some(policy), bar)?;
+    let planned = scenario.plan(Some(policy), bar)?;
     let windows = &planned.plan.windows;
-    let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
-    let (_, train) = score_plan(scenario, &planned.plan, trained)?;
-    let (_, test) = score_plan(scenario, &planned.plan, &scenario.test)?;
+    let train = scenario.score(&planned.plan, scenario.seen(planned.trained_on))?.results;
+    let test = scenario.score(&planned.plan, &scenario.test)?.results;
     Ok(Row {
         policy: planned.policy,
-        trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
+        trained_on: planned.trained_on.name(),
         train_slo_attainment: train.slo_attainment,
         train_below_floor: short_of_floor(&train, scenario.planner.floor()),
         replicas: windows.0.first().map_or(0, |window| window.placement.replicas()),

@@ -2,8 +2,8 @@
 
 use crate::args::{Common, PlacementArg, ScenarioArg};
 use crate::output::{End, UsageError, print};
-use crate::planning::{BOUND_OF, adopt_what_is_left, bound};
-use crate::scenario::Scenario;
+use crate::planning::adopt_what_is_left;
+use crate::scenario::load;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::PlacementWindows;
@@ -11,6 +11,7 @@ use statmux_plan::explain::{Cause, Change, Explanation, Remedy, Setting, losses,
 use statmux_report::number;
 use statmux_report::sparkline::{Glyphs, sparkline};
 use statmux_report::table::{Cell, Column, Table};
+use statmux_scenario::{BOUND_OF, Scenario};
 
 /// Arguments of `statmux explain`.
 #[derive(Debug, Args)]
@@ -85,7 +86,7 @@ struct LossResult {
 }
 
 pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
-    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = load(&args.scenario, common)?;
     let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
     let [window] = windows.0.as_slice() else {
         let what = "explain looks at one placement at a time, and this file has several windows";
@@ -149,7 +150,7 @@ impl ExplainResult {
             requests,
             missed: explanation.missed(),
             slo_attainment: attainment(explanation.missed()),
-            bound: bound(scenario, &scenario.test),
+            bound: scenario.bound(&scenario.test),
             bound_of: BOUND_OF.words(),
             causes: causes(&explanation.causes()),
             models: explanation.models.iter().map(model).collect(),

@@ -4,15 +4,16 @@ use crate::args::{Common, ScenarioArg, positive};
 use crate::commands::tables::{fates, placement_table};
 use crate::interrupt;
 use crate::output::{End, print_beside, say};
-use crate::planning::{bound_of, bounded, end_of, plan, score_plan, tell_unused, with_floor};
+use crate::planning::{end_of, tell_unused};
 use crate::progress::Bar;
-use crate::scenario::Scenario;
+use crate::scenario::load;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::files::{PlacementFile, ResultsFile, check_output, write_atomically};
 use statmux_core::{Share, Span};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
+use statmux_scenario::bounded;
 use std::path::PathBuf;
 
 /// Arguments of `statmux plan`.
@@ -69,14 +70,14 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
     if let Some(path) = &args.output {
         check_output(path)?;
     }
-    let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
+    let mut scenario = load(&args.scenario, common)?.with_floor(args.each);
     if let Some(budget) = args.budget {
         scenario.planner = scenario.planner.with_search_time(budget);
     }
     tell_unused(&scenario, args.policy.as_deref().as_slice(), common);
     interrupt::keep_parts();
     let bar = Bar::new(common, "planning", None);
-    let planned = plan(&scenario, args.policy.as_deref(), &bar)?;
+    let planned = scenario.plan(args.policy.as_deref(), &bar)?;
     bar.finish();
     let interrupted = interrupt::asked();
     if interrupted && planned.holds_nothing() {
@@ -91,18 +92,17 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
     if let Some(path) = &args.output {
         write_atomically(path, placement.to_json().as_bytes())?;
     }
-    let trained = if planned.clairvoyant { &scenario.test } else { &scenario.train };
-    let (_, train) = score_plan(&scenario, &planned.plan, trained)?;
-    let (_, test) = score_plan(&scenario, &planned.plan, &scenario.test)?;
+    let train = scenario.score(&planned.plan, scenario.seen(planned.trained_on))?.results;
+    let test = scenario.score(&planned.plan, &scenario.test)?.results;
     let of = bounded(planned.policy);
-    let most = bound_of(&scenario, &scenario.test, of);
+    let most = scenario.bound_of(&scenario.test, of);
     let gap = most - test.slo_attainment;
     let result = PlanResult {
         version: statmux_core::files::VERSION,
         interrupted,
         policy: planned.policy,
         placement,
-        trained_on: if planned.clairvoyant { "test window (clairvoyant policy)" } else { scenario.trained_on.name() },
+        trained_on: planned.trained_on.name(),
         train,
         test,
         bound: most,
@@ -127,11 +127,7 @@ pub(crate) fn run(args: &PlanArgs, common: Common) -> anyhow::Result<End> {
             number::percent(result.train.slo_attainment),
             number::percent(result.test.slo_attainment),
             number::count(result.test.requests),
-            if planned.clairvoyant {
-                "This policy is clairvoyant: it plans on the very requests that are scored."
-            } else {
-                scenario.trained_on.sentence()
-            },
+            planned.trained_on.sentence(),
         ));
         text.push_str(&format!(
             "Upper bound for {} on the test window: {}, so at most {} is left to gain.\n",

@@ -4,15 +4,14 @@ use crate::args::{Common, Format, ScenarioArg, positive};
 use crate::commands::tables::{fates, groups_table, models_table, summary_table};
 use crate::interrupt;
 use crate::output::{End, UsageError, print_beside, say};
-use crate::planning::with_fates;
 use crate::progress::Bar;
-use crate::scenario::Scenario;
+use crate::scenario::load;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::files::{LatencyResult, ResultsFile, read_text};
-use statmux_core::summary::Finished;
 use statmux_core::{PlacementWindows, Span, Workload};
 use statmux_report::number;
+use statmux_scenario::Scenario;
 use statmux_serve::replay::{Mode, ReplayError, ReplaySettings, Replayed, replay_until};
 use statmux_workload::requests::{check_output, write_results_at};
 use std::collections::BTreeMap;
@@ -82,7 +81,7 @@ pub(crate) fn run(args: &ReplayArgs, common: Common) -> anyhow::Result<End> {
     if let Some(path) = &args.requests_out {
         check_output(path)?;
     }
-    let scenario = Scenario::load(&args.scenario, common)?;
+    let scenario = load(&args.scenario, common)?;
     let mode = args.closed.map_or(Mode::Open, |clients| Mode::Closed(clients as usize));
     let key = args.key.as_ref().map(|path| read_text(path)).transpose()?;
     let settings = ReplaySettings {
@@ -145,16 +144,7 @@ pub(crate) fn results(scenario: &Scenario, mode: Mode, replayed: &Replayed) -> (
         workload.duration = first_to_last.map_or(Span::ZERO, |(last, first)| last.since(*first));
     }
     let windows = PlacementWindows::fixed(replayed.placement.clone());
-    let finished = Finished {
-        workload: &workload,
-        models: &scenario.models,
-        windows: &windows,
-        outcomes: &replayed.outcomes,
-        groups: &replayed.groups,
-        warmup: scenario.simulation.warmup,
-        seed: scenario.seed.0,
-    };
-    let mut results = with_fates(scenario, &scenario.simulation, &workload, &windows, finished.results());
+    let mut results = scenario.results(&windows, &workload, &replayed.outcomes, &replayed.groups);
     results.wall_s = replayed.wall.as_secs_f64();
     results.requests_per_wall_second = workload.len() as f64 / results.wall_s.max(f64::MIN_POSITIVE);
     (workload, results)

@@ -2,12 +2,12 @@
 
 use crate::args::{Common, ScenarioArg};
 use crate::output::{End, UsageError, print};
-use crate::planning::{adopt, adopt_placement};
-use crate::scenario::Scenario;
+use crate::scenario::load;
 use crate::serving::fixed;
 use clap::Args;
 use serde::Serialize;
 use statmux_report::number;
+use statmux_scenario::Scenario;
 use statmux_sched::{Scheduler, Settings, StageTimes};
 use statmux_serve::engine::scheduler;
 use statmux_serve::event_log::{LogDifference, LogGap, LogHeader, LogReader};
@@ -67,7 +67,7 @@ struct Difference {
 }
 
 pub(crate) fn run(args: &ReplayLogArgs, common: Common) -> anyhow::Result<End> {
-    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = load(&args.scenario, common)?;
     let log = LogReader::open(&args.log)?;
     // The file named is what was served at first; what took its place later stands in the log.
     let mut given = args.placement.as_ref();
@@ -104,8 +104,8 @@ fn fresh(
         return Err(UsageError(what).into());
     }
     let (windows, path) = match given {
-        Some(path) => (adopt_placement(scenario, path)?, path.as_path()),
-        None => (adopt(scenario, header.placement.clone(), log)?, log),
+        Some(path) => (scenario.adopt_placement(path)?, path.as_path()),
+        None => (scenario.adopt(header.placement.clone(), log)?, log),
     };
     let placement = fixed(&windows, path, "windows")?;
     let Scenario { cluster, models, simulation, .. } = scenario;

@@ -3,10 +3,11 @@
 use crate::args::{Common, PlacementArg, ScenarioArg};
 use crate::commands::tables::{fates, groups_table, models_table, summary_table};
 use crate::output::{End, print_beside};
-use crate::planning::{adopt_what_is_left, end_of, score, with_floor};
-use crate::scenario::Scenario;
+use crate::planning::{adopt_what_is_left, end_of};
+use crate::scenario::load;
 use clap::Args;
 use statmux_core::Share;
+use statmux_scenario::Scored;
 use statmux_workload::requests::{check_output, write_results_at};
 use std::path::PathBuf;
 
@@ -29,9 +30,9 @@ pub(crate) fn run(args: &SimulateArgs, common: Common) -> anyhow::Result<End> {
     if let Some(path) = &args.requests_out {
         check_output(path)?;
     }
-    let mut scenario = with_floor(Scenario::load(&args.scenario, common)?, args.each);
+    let mut scenario = load(&args.scenario, common)?.with_floor(args.each);
     let windows = adopt_what_is_left(&mut scenario, &args.placement)?;
-    let (run, mut results) = score(&scenario, &windows, &scenario.test)?;
+    let Scored { run, mut results } = scenario.score_placement(&windows, &scenario.test)?;
     if let Some(path) = &args.requests_out {
         let names: Vec<&str> = scenario.models.iter().map(|model| model.name.as_str()).collect();
         write_results_at(path, &scenario.test, &names, &run.outcomes, scenario.offset)?;

@@ -4,9 +4,8 @@ use crate::args::{Common, ScenarioArg};
 use crate::commands::tables::fates;
 use crate::interrupt;
 use crate::output::{End, print_beside};
-use crate::planning::{BOUND_OF, Planned, bounded, score_plan};
 use crate::progress::Bar;
-use crate::scenario::{Override, Scenario};
+use crate::scenario::tell;
 use crate::sizing::{Amount, Answer, Axis, Ground, Like, Question, Search, Tried, beside};
 use clap::Args;
 use serde::Serialize;
@@ -15,6 +14,7 @@ use statmux_core::{Share, Span};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
+use statmux_scenario::{BOUND_OF, Override, Planned, Scenario, bounded};
 use std::path::PathBuf;
 
 /// Arguments of `statmux size`.
@@ -154,7 +154,7 @@ pub(crate) fn run(args: &SizeArgs, common: Common) -> anyhow::Result<End> {
     };
     let ground = Ground::new(&question)?;
     let base = &ground.base;
-    base.tell(common);
+    tell(base, common);
     let own = [base.planner.policy().to_owned()];
     let policies = if args.policies.is_empty() { &own[..] } else { &args.policies[..] };
     let names: Vec<&str> = policies.iter().map(String::as_str).collect();
@@ -256,7 +256,7 @@ impl Sized {
     fn new(answer: Answer) -> anyhow::Result<Self> {
         let Answer { policy, value, on_this_traffic, reason, interrupted, tried, plan } = answer;
         let fate = |(scenario, planned): (Scenario, Planned)| -> anyhow::Result<Fate> {
-            let (_, results) = score_plan(&scenario, &planned.plan, &scenario.test)?;
+            let results = scenario.score(&planned.plan, &scenario.test)?.results;
             Ok(Fate { text: fates(&results), worst_model: results.worst_model, unserved: results.unserved })
         };
         let fate = plan.map(fate).transpose()?;

@@ -4,9 +4,8 @@ use crate::args::{Common, Format, ScenarioArg};
 use crate::commands::compare::{Row, finished_row};
 use crate::interrupt;
 use crate::output::{End, UsageError, print, say};
-use crate::planning::{bound_of, bounded};
 use crate::progress::Bar;
-use crate::scenario::{Override, Scenario, parse_over};
+use crate::scenario::tell;
 use anyhow::Context;
 use clap::Args;
 use rayon::prelude::*;
@@ -15,6 +14,7 @@ use statmux_core::files::{ResultsFile, check_folder, check_output, write_atomica
 use statmux_plan::policy::find;
 use statmux_report::chart::{Axis, Chart, LineChart, Series};
 use statmux_report::table::{Cell, Column, Table};
+use statmux_scenario::{Override, Scenario, bounded, parse_over};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -139,9 +139,9 @@ fn check_jobs(jobs: &[Job], base: &[Override], args: &SweepArgs, common: Common)
     let points = jobs.chunk_by(|a, b| a.at == b.at);
     points.into_iter().enumerate().try_for_each(|(index, point)| {
         let overrides: Vec<Override> = base.iter().chain(&point[0].at).cloned().collect();
-        let scenario = Scenario::load_with(&args.scenario.path, &overrides, common.seed)?;
+        let scenario = Scenario::read_with(&args.scenario.path, &overrides, common.seed)?;
         if index == 0 {
-            scenario.tell(common);
+            tell(&scenario, common);
         }
         let names: Vec<&str> = point.iter().map(|job| job.policy.as_str()).collect();
         scenario.planner.build_each(&scenario.path, &names)?;
@@ -158,9 +158,9 @@ fn cell(
     bar: &Bar,
 ) -> anyhow::Result<Option<CellResult>> {
     let overrides: Vec<Override> = base.iter().chain(&job.at).cloned().collect();
-    let scenario = Scenario::load_with(&args.scenario.path, &overrides, common.seed)?;
+    let scenario = Scenario::read_with(&args.scenario.path, &overrides, common.seed)?;
     let path = folder.join(format!("{:016x}.json", fingerprint(&scenario, job)));
-    let most = || bound_of(&scenario, &scenario.test, bounded(&job.policy));
+    let most = || scenario.bound_of(&scenario.test, bounded(&job.policy));
     // A cell that cannot be read back (another version's, say) is computed again.
     if let Some(known) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<CellResult>(&text).ok()) {
         return Ok(Some(CellResult { bound: most(), ..known }));

@@ -1,7 +1,7 @@
 //! A build without real models.
 
 use super::{BackendKind, not_in_this_build};
-use crate::scenario::Scenario;
+use statmux_scenario::Scenario;
 use statmux_serve::{Deployment, EngineSettings, Listening, Server};
 
 /// Nothing needs preparing.

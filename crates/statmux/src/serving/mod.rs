@@ -15,10 +15,10 @@ pub(crate) use absent::{prepare_threads, serve_real};
 pub(crate) use real::{RealDevices, open_backend, prepare_threads, serve_real};
 
 use crate::output::UsageError;
-use crate::scenario::Scenario;
 use clap::ValueEnum;
 use statmux_core::files::FileError;
 use statmux_core::{Placement, PlacementWindows};
+use statmux_scenario::Scenario;
 use statmux_serve::{
     Deployment, EngineSettings, Listening, ServeError, Server, ServerSettings, SleepBackend, StartError,
 };

@@ -2,11 +2,11 @@
 
 use super::{BackendKind, blamed};
 use crate::output::UsageError;
-use crate::scenario::Scenario;
 use statmux_candle::{CandleBackend, DeviceKind, DeviceSpec, ModelChoice, ModelSource, use_one_thread_per_device};
 use statmux_core::Bytes;
 use statmux_core::backend::{BackendError, Fault};
 use statmux_core::files::FileError;
+use statmux_scenario::Scenario;
 use statmux_serve::{Deployment, EngineSettings, Listening, Server};
 use std::num::NonZero;
 use std::sync::Arc;

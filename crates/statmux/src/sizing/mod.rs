@@ -16,14 +16,13 @@ pub(crate) use search::Drawn;
 pub(crate) use search::{Answer, Search, Tried};
 pub(crate) use traffic::Like;
 
-use crate::planning::{bound_of, with_floor};
-use crate::scenario::{Override, Scenario};
 use clap::ValueEnum;
 use serde::Serialize;
 use statmux_core::files::FileError;
 use statmux_core::{Share, Slo, Span, Time, Workload};
 use statmux_plan::bound::Of;
 use statmux_report::number;
+use statmux_scenario::{Override, Reader, Scenario};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -121,12 +120,12 @@ impl<'a> Ground<'a> {
     /// Reads the scenario.
     pub(crate) fn new(question: &'a Question<'a>) -> Result<Self, FileError> {
         let Question { path, overrides, seed, axis, .. } = *question;
-        let base = with_floor(Scenario::load_with(path, overrides, seed)?, question.each);
+        let base = Scenario::read_with(path, overrides, seed)?.with_floor(question.each);
         if axis == Axis::Devices && base.cluster.devices().windows(2).any(|pair| pair[0].memory != pair[1].memory) {
             let what = "are unequal: which kind should be counted? Give [cluster] devices and memory";
             return Err(FileError::at_field(path, "cluster.nodes", what));
         }
-        let again = Scenario::load_with(path, overrides, Some(base.seed.0.wrapping_add(1)))?;
+        let again = Scenario::read_with(path, overrides, Some(base.seed.0.wrapping_add(1)))?;
         let like = Like::of(&base, &again, question.block)?;
         let cv = if axis == Axis::Cv { Some(cv(question)?) } else { None };
         Ok(Self { question, base, like, cv })
@@ -159,7 +158,7 @@ impl<'a> Ground<'a> {
         };
         least(range, start, |ease| {
             let point = self.at(ease)?;
-            Ok(bound_of(&point, &point.test, of) >= self.question.target)
+            Ok(point.bound_of(&point.test, of) >= self.question.target)
         })
     }
 
@@ -168,12 +167,13 @@ impl<'a> Ground<'a> {
         let base = &self.base;
         match self.question.axis {
             Axis::Devices => {
-                let cluster = Scenario::cluster_with(self.question.path, &self.overrides(ease))?;
+                let overrides = self.overrides(ease);
+                let cluster = Reader { overrides: &overrides, ..Reader::default() }.cluster(self.question.path)?;
                 Ok(Scenario { cluster, ..base.clone() })
             }
             Axis::Cv => {
-                let scenario = Scenario::load_with(self.question.path, &self.overrides(ease), self.question.seed)?;
-                Ok(with_floor(scenario, self.question.each))
+                let scenario = Scenario::read_with(self.question.path, &self.overrides(ease), self.question.seed)?;
+                Ok(scenario.with_floor(self.question.each))
             }
             Axis::Rate => Ok(Scenario {
                 test: Arc::new(faster(&base.test, factor(-ease))),
@@ -207,7 +207,7 @@ impl<'a> Ground<'a> {
             Like::Blocks(block) => Ok(traffic::bootstrap(&point.test, block, seed)),
             Like::Seeds => {
                 let overrides = if axis == Axis::Cv { self.overrides(ease) } else { self.question.overrides.to_vec() };
-                let drawn = Scenario::load_with(self.question.path, &overrides, Some(seed.0))?.test;
+                let drawn = Scenario::read_with(self.question.path, &overrides, Some(seed.0))?.test;
                 Ok(match axis {
                     Axis::Rate => faster(&drawn, factor(-ease)),
                     Axis::Slo => longer_slo(&drawn, factor(ease)),

@@ -6,15 +6,14 @@ use super::walk::least;
 use super::why::{obstacles, too_slow};
 use super::{Amount, Axis, Ground, beside};
 use crate::interrupt;
-use crate::planning::{Planned, bound_of, bounded, plan, score_plan, short_of_floor};
 use crate::progress::Bar;
-use crate::scenario::Scenario;
 use rayon::prelude::*;
 use serde::Serialize;
 use statmux_core::files::{FileError, ModelResult, ResultsFile};
 use statmux_plan::Progress;
 use statmux_plan::policy::find;
 use statmux_report::number;
+use statmux_scenario::{Planned, Scenario, ScenarioError, bounded, is_clairvoyant, short_of_floor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -199,7 +198,7 @@ impl<'g> Search<'g> {
         }
         let began = Instant::now();
         let scenario = self.ground.at(ease)?;
-        let most = bound_of(&scenario, &scenario.test, bounded(self.policy));
+        let most = scenario.bound_of(&scenario.test, bounded(self.policy));
         let what = self.named(ease);
         let search = if share < 1.0 || !self.searches_longer() { "" } else { ", with the whole search" };
         self.bar.line(&format!("{what}: planning{search}; no plan can exceed {}", number::percent(most)));
@@ -207,9 +206,9 @@ impl<'g> Search<'g> {
         asked.planner = asked.planner.with_share_of_search(share);
         let whole = Patience::new(self.bar, asked.planner.search_seconds());
         let watch: &dyn Progress = if share < 1.0 { self.bar } else { &whole };
-        let planned = match plan(&asked, Some(self.policy), watch) {
+        let planned = match asked.plan(Some(self.policy), watch) {
             // Too few devices for what the policy builds, say: more may do.
-            Err(error) if error.is::<FileError>() => {
+            Err(ScenarioError::File(error)) => {
                 self.impossible = Some(error.to_string());
                 None
             }
@@ -219,7 +218,7 @@ impl<'g> Search<'g> {
             return Err(Stop::Interrupted);
         }
         let results = match &planned {
-            Some(planned) => Some(score_plan(&scenario, &planned.plan, &scenario.test)?.1),
+            Some(planned) => Some(scenario.score(&planned.plan, &scenario.test)?.results),
             None => None,
         };
         let (merit, kept) = results.as_ref().map_or((0.0, false), |results| self.judged(&scenario, results));
@@ -281,7 +280,7 @@ impl<'g> Search<'g> {
         let (ground, question) = (self.ground, self.ground.question);
         let Point { scenario, planned, .. } = &self.points[&ease];
         let planned = planned.as_ref().expect("what cannot be built does not hold");
-        let clairvoyant = find(self.policy).is_some_and(|info| info.clairvoyant);
+        let clairvoyant = is_clairvoyant(self.policy);
         let on = |number: u32| -> Result<(f64, f64, bool), Stop> {
             if interrupt::asked() {
                 return Err(Stop::Interrupted);
@@ -291,12 +290,12 @@ impl<'g> Search<'g> {
                 // It is meant to see what it is scored on.
                 let (test, train) = (Arc::clone(&traffic), Arc::clone(&traffic));
                 let seen = Scenario { test, train, ..scenario.clone() };
-                let planned = plan(&seen, Some(self.policy), self.bar)?;
-                let results = score_plan(&seen, &planned.plan, &traffic)?.1;
+                let planned = seen.plan(Some(self.policy), self.bar)?;
+                let results = seen.score(&planned.plan, &traffic)?.results;
                 let (merit, kept) = self.judged(&seen, &results);
                 return Ok((merit, results.slo_attainment, kept));
             }
-            let results = score_plan(scenario, &planned.plan, &traffic)?.1;
+            let results = scenario.score(&planned.plan, &traffic)?.results;
             let (merit, kept) = self.judged(scenario, &results);
             Ok((merit, results.slo_attainment, kept))
         };
@@ -364,7 +363,7 @@ impl<'g> Search<'g> {
     /// Why even the bound stays under the target.
     fn unreachable(&self, highest: i64) -> Result<String, FileError> {
         let easiest = self.ground.at(highest)?;
-        let most = bound_of(&easiest, &easiest.test, bounded(self.policy));
+        let most = easiest.bound_of(&easiest.test, bounded(self.policy));
         let most = beside(most, self.ground.question.target);
         let target = self.wanted();
         let what = match self.ground.question.axis {

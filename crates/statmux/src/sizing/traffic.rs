@@ -2,9 +2,9 @@
 //! and laid one after the other (a block bootstrap, which keeps bursts and what models have in common within a block);
 //! what the scenario itself draws is drawn with other seeds.
 
-use crate::scenario::Scenario;
 use statmux_core::files::FileError;
 use statmux_core::{Seed, Span, Time, Workload};
+use statmux_scenario::Scenario;
 
 /// How other traffic of the same kind comes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Why models miss however many devices there are.
 
-use crate::scenario::Scenario;
 use statmux_core::ModelSpec;
 use statmux_core::files::ModelResult;
 use statmux_report::number;
+use statmux_scenario::Scenario;
 
 /// Models that are named in a reason.
 const NAMED: usize = 3;

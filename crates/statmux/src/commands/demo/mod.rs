@@ -9,9 +9,7 @@ use crate::args::{Common, Format};
 use crate::commands::compare::{Row, finished_row, table};
 use crate::interrupt;
 use crate::output::{End, print, say};
-use crate::planning::{bound, plan, score_plan};
 use crate::progress::Bar;
-use crate::scenario::{Override, Scenario};
 use anyhow::Context;
 use clap::Args;
 use rayon::prelude::*;
@@ -23,6 +21,7 @@ use statmux_core::files::{check_folder, check_output, placement_json, write_atom
 use statmux_core::summary::GroupUse;
 use statmux_core::{Outcome, PlacementWindows};
 use statmux_report::number;
+use statmux_scenario::{Override, Scenario, Scored};
 use std::path::{Path, PathBuf};
 
 /// What the demo needs, in the binary, so that it runs anywhere.
@@ -121,7 +120,7 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
         write_atomically(&args.out.join(name), bytes)?;
     }
     let path = args.out.join("scenario.toml");
-    let scenario = Scenario::load_with(&path, &[], common.seed)?;
+    let scenario = Scenario::read_with(&path, &[], common.seed)?;
     interrupt::keep_parts();
     let bar = Bar::new(common, "demo", Some((POLICIES.len() + SIZED.len()) as u64));
     let mut rows = Vec::new();
@@ -162,10 +161,10 @@ pub(crate) fn run(args: &DemoArgs, common: Common) -> anyhow::Result<End> {
         requests: scenario.test.len() as u64,
         models: scenario.models.len(),
         devices: scenario.cluster.len(),
-        bound: bound(&scenario, &scenario.test),
+        bound: scenario.bound(&scenario.test),
         policies: rows,
         devices_for_99_percent: sized,
-        bound_devices_for_99_percent: crate::planning::bound_devices(&scenario, &scenario.test, TARGET),
+        bound_devices_for_99_percent: scenario.bound_devices(&scenario.test, TARGET),
         server,
         report: report.clone(),
     };
@@ -224,8 +223,8 @@ fn serve(_out: &Path, common: Common) -> anyhow::Result<Option<ServerDemo>> {
 }
 
 fn play(scenario: &Scenario, policy: &'static str, bar: &Bar) -> anyhow::Result<Played> {
-    let plan = plan(scenario, Some(policy), bar)?.plan;
-    let (run, _) = score_plan(scenario, &plan, &scenario.test)?;
+    let plan = scenario.plan(Some(policy), bar)?.plan;
+    let Scored { run, .. } = scenario.score(&plan, &scenario.test)?;
     Ok(Played { policy, windows: plan.windows, outcomes: run.outcomes, groups: run.groups })
 }
 
@@ -233,9 +232,9 @@ fn play(scenario: &Scenario, policy: &'static str, bar: &Bar) -> anyhow::Result<
 fn devices_needed(path: &Path, policy: &'static str, common: Common, bar: &Bar) -> anyhow::Result<Sized> {
     let attained = |devices: u32| -> anyhow::Result<(u32, f64)> {
         let devices_key = Override::parse(&format!("cluster.devices={devices}")).expect("a number is a value");
-        let scenario = Scenario::load_with(path, &[devices_key], common.seed)?;
-        let plan = plan(&scenario, Some(policy), bar)?.plan;
-        Ok((devices, score_plan(&scenario, &plan, &scenario.test)?.1.slo_attainment))
+        let scenario = Scenario::read_with(path, &[devices_key], common.seed)?;
+        let plan = scenario.plan(Some(policy), bar)?.plan;
+        Ok((devices, scenario.score(&plan, &scenario.test)?.results.slo_attainment))
     };
     let coarse: Vec<u32> = (1..=MOST_DEVICES / 8).map(|eights| eights * 8).collect();
     let mut tried: Vec<(u32, f64)> = Vec::new();

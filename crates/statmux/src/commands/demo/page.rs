@@ -3,11 +3,11 @@
 use super::{DemoResult, MOST_DEVICES, Played, TARGET};
 use crate::commands::compare::table;
 use crate::commands::tables::placement_table;
-use crate::scenario::Scenario;
 use statmux_core::{Outcome, Workload};
 use statmux_report::chart::{Axis, BarChart, Chart, HeatStrip, LineChart, Series};
 use statmux_report::html::{Card, Page, Provenance, Section};
 use statmux_report::number;
+use statmux_scenario::Scenario;
 
 /// Bins of everything drawn over time.
 const BINS: usize = 120;

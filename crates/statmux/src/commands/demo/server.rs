@@ -4,9 +4,7 @@ use super::{ServerDemo, ServerRow};
 use crate::args::Common;
 use crate::commands::replay::{results, send};
 use crate::interrupt;
-use crate::planning::score;
 use crate::progress::Bar;
-use crate::scenario::Scenario;
 use crate::serving::machine::{machine, processor};
 use crate::serving::measuring::{Measuring, measure_all, points};
 use crate::serving::{BackendKind, engine_settings, start};
@@ -16,6 +14,7 @@ use statmux_core::{
     Bytes, DeviceId, Group, ModelId, ModelProfile, ModelSpec, Outcome, ParallelConfig, Placement, PlacementWindows,
     Profile, Seed, Slo, Span,
 };
+use statmux_scenario::{Scenario, Scored};
 use statmux_serve::ServerSettings;
 use statmux_serve::board::{Board, StageBoard};
 use statmux_serve::measure::{Journal, MeasureSettings};
@@ -45,7 +44,7 @@ pub(super) fn run(out: &Path, common: Common) -> anyhow::Result<Option<ServerDem
     let rate = (2.0 * LOAD / latency_s).max(1.0).floor();
     let path = out.join("server.toml");
     write_atomically(&path, SCENARIO.replace("RATE", &format!("{rate:.1}")).as_bytes())?;
-    let scenario = Scenario::load_with(&path, &[], common.seed)?;
+    let scenario = Scenario::read_with(&path, &[], common.seed)?;
     let mut rows = Vec::new();
     for (name, file, groups) in placements() {
         let windows = PlacementWindows::fixed(Placement { groups });
@@ -130,7 +129,7 @@ fn row(
     common: Common,
 ) -> anyhow::Result<Option<ServerRow>> {
     let config = windows.0[0].placement.groups[0].config;
-    let (simulated, predicted) = score(scenario, windows, &scenario.test)?;
+    let Scored { run: simulated, results: predicted } = scenario.score_placement(windows, &scenario.test)?;
     let settings = ServerSettings {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         engine: engine_settings(scenario),
@@ -148,7 +147,7 @@ fn row(
     }
     let (_, measured) = results(scenario, Mode::Open, &replayed);
     let seen = Scenario { models: as_seen(scenario, &windows.0[0].placement, &slowdown), ..scenario.clone() };
-    let (_, explained) = score(&seen, windows, &scenario.test)?;
+    let explained = seen.score_placement(windows, &scenario.test)?.results;
     let alone = |scenario: &Scenario| -> f64 {
         let profiled = scenario.models[0].profile.config(config).expect("it was simulated with this configuration");
         profiled.stage_seconds[&1].iter().sum()

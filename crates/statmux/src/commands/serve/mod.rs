@@ -7,9 +7,8 @@ pub(crate) mod log;
 use crate::args::{Common, Format, ScenarioArg};
 use crate::interrupt;
 use crate::output::{End, print_line, say};
-use crate::planning::{adopt_placement, plan, score};
 use crate::progress::Bar;
-use crate::scenario::Scenario;
+use crate::scenario::load;
 use crate::serving::{BackendKind, engine_settings, fixed, listen, serve};
 use anyhow::Context;
 use clap::Args;
@@ -18,6 +17,7 @@ use statmux_core::files::{FileError, PlacementFile, check_output};
 use statmux_core::{Placement, PlacementWindows};
 use statmux_plan::policy::statmux::Scheduling;
 use statmux_report::number;
+use statmux_scenario::Scenario;
 use statmux_serve::engine::holds_nothing;
 use statmux_serve::event_log::{LogHeader, LogWriter};
 use statmux_serve::http::HttpSettings;
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     if let Some(path) = &args.event_log {
         check_output(path)?;
     }
-    let mut scenario = Scenario::load(&args.scenario, common)?;
+    let mut scenario = load(&args.scenario, common)?;
     let (http, tls) = args.access.apply(args.limits.http())?;
     let http = HttpSettings { access_log: args.access_log, ..http };
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
     let placement_file = PlacementFile::new(&windows, &scenario.models).with_scheduling(Some(scheduling.entry()));
     let names: Vec<String> = scenario.models.iter().map(|model| model.name.clone()).collect();
     if !common.quiet {
-        let predicted = score(&scenario, &windows, &scenario.test)?.1.slo_attainment;
+        let predicted = scenario.score_placement(&windows, &scenario.test)?.results.slo_attainment;
         say(format!(
             "{} models on {} groups; simulated SLO attainment for the scenario's workload: {}",
             names.len(),
@@ -187,7 +187,7 @@ pub(crate) fn run(args: &ServeArgs, common: Common) -> anyhow::Result<End> {
 /// The placement to carry out; scheduling options that it was made for take the place of the scenario's.
 fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyhow::Result<Placement> {
     if let Some(path) = &args.placement {
-        let windows = adopt_placement(scenario, path)?;
+        let windows = scenario.adopt_placement(path)?;
         let placement = fixed(&windows, path, "windows")?;
         if holds_nothing(&placement) {
             return Err(FileError::at_field(path, "windows", "hold no model: nothing could be served")
@@ -198,11 +198,9 @@ fn placement(args: &ServeArgs, scenario: &mut Scenario, common: Common) -> anyho
     }
     // A bar is no log line.
     let bar = Bar::new(Common { quiet: common.quiet || args.log == log::LogFormat::Json, ..common }, "planning", None);
-    let planned = plan(scenario, args.policy.as_deref(), &bar)?;
+    let planned = scenario.plan(args.policy.as_deref(), &bar)?;
     bar.finish();
-    if let Some(scheduling) = planned.plan.scheduling {
-        scenario.simulation = scheduling.apply(&scenario.simulation);
-    }
+    scenario.adopt_plan(&planned.plan);
     let placement = fixed(&planned.plan.windows, &scenario.path, "planner.policy")?;
     if holds_nothing(&placement) {
         let what = format!("`{}` places no replica of any model: nothing could be served", planned.policy);

@@ -1,6 +1,6 @@
 //! Values of a scenario replaced from the command line: `cluster.devices=12`, `models.slo.scale=3.0`.
 
-use super::file::ScenarioFile;
+use crate::file::ScenarioFile;
 use serde::Deserialize;
 use statmux_core::files::{FileError, read_text};
 use std::path::Path;
@@ -8,15 +8,15 @@ use toml::{Table, Value};
 
 /// One replacement.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Override {
+pub struct Override {
     /// The key as typed.
-    pub(crate) key: String,
+    pub key: String,
     value: Value,
 }
 
 impl Override {
     /// Reads `key=value`; a value that is not TOML is taken as a string, so quotes may be left out.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or_else(|| format!("--set {text}: write KEY=VALUE"))?;
         Self::new(key, value)
     }
@@ -30,7 +30,7 @@ impl Override {
     }
 
     /// The number at `key` of the scenario at `path` with `overrides` applied, if there is one.
-    pub(crate) fn value_in(path: &Path, overrides: &[Self], key: &str) -> Option<f64> {
+    pub fn value_in(path: &Path, overrides: &[Self], key: &str) -> Option<f64> {
         let mut root = Value::Table(toml::from_str(&read_text(path).ok()?).ok()?);
         for replacement in overrides {
             let keys: Vec<&str> = replacement.key.split('.').collect();
@@ -41,7 +41,7 @@ impl Override {
     }
 
     /// The value as shown to people.
-    pub(crate) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         match &self.value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -49,7 +49,7 @@ impl Override {
     }
 
     /// The value as a number, if it is one or begins with one (`"13 GiB"` is 13).
-    pub(crate) fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Option<f64> {
         match &self.value {
             Value::Integer(number) => Some(*number as f64),
             Value::Float(number) => Some(*number),
@@ -60,7 +60,7 @@ impl Override {
 }
 
 /// Reads `key=a,b,c` into one replacement per value. Commas within brackets and quotes do not separate.
-pub(crate) fn parse_over(text: &str) -> Result<Vec<Override>, String> {
+pub fn parse_over(text: &str) -> Result<Vec<Override>, String> {
     let (key, values) = text.split_once('=').ok_or_else(|| format!("--over {text}: write KEY=VALUE,VALUE,…"))?;
     let mut parts = vec![String::new()];
     let (mut depth, mut quoted) = (0_i32, false);
@@ -95,7 +95,7 @@ fn toml_value(text: &str) -> Value {
 }
 
 /// The scenario in `text` with `overrides` applied.
-pub(super) fn apply(path: &Path, text: &str, overrides: &[Override]) -> Result<ScenarioFile, FileError> {
+pub(crate) fn apply(path: &Path, text: &str, overrides: &[Override]) -> Result<ScenarioFile, FileError> {
     let mut root = Value::Table(toml::from_str(text).map_err(|_| FileError::whole(path, "is not TOML"))?);
     for replacement in overrides {
         let keys: Vec<&str> = replacement.key.split('.').collect();

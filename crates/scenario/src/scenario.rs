@@ -1,16 +1,12 @@
 //! A scenario file, resolved: everything a run needs, read and checked once.
 
-mod file;
-mod overrides;
-mod strange;
-
-pub(crate) use overrides::{Override, parse_over};
-
-use crate::args::{Common, ScenarioArg};
-use crate::output::say;
-use file::ScenarioFile;
+use crate::file::ScenarioFile;
+use crate::overrides::{self, Override};
+use crate::plan::TrainedOn;
+use crate::strange;
+use crate::workloads::{Wanted, Workloads};
 use statmux_core::files::{self, FileError, ModelTable};
-use statmux_core::{Cluster, ModelSpec, Profile, Seed, Span, Workload};
+use statmux_core::{Cluster, ModelSpec, Profile, Seed, Share, Span, Workload};
 use statmux_plan::PlannerTable;
 use statmux_sim::SimulationSettings;
 use std::path::{Path, PathBuf};
@@ -18,124 +14,117 @@ use std::sync::Arc;
 
 /// Everything that determines a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Scenario {
+pub struct Scenario {
     /// Where it was read from.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// The root of all chance.
-    pub(crate) seed: Seed,
+    pub seed: Seed,
     /// The devices.
-    pub(crate) cluster: Cluster,
+    pub cluster: Cluster,
     /// The models, by id.
-    pub(crate) models: Vec<ModelSpec>,
+    pub models: Vec<ModelSpec>,
     /// What a server loads for each model, by id.
-    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
-    pub(crate) sources: Vec<Source>,
+    pub sources: Vec<Source>,
     /// Where stage times come from, one line per profile file.
-    pub(crate) provenance: Vec<String>,
+    pub provenance: Vec<String>,
     /// Scheduling policies, overheads, faults.
-    pub(crate) simulation: SimulationSettings,
+    pub simulation: SimulationSettings,
     /// The planner's policy and parameters.
-    pub(crate) planner: PlannerTable,
+    pub planner: PlannerTable,
     /// What results are about.
-    pub(crate) test: Arc<Workload>,
+    pub test: Arc<Workload>,
     /// What the planner may see.
-    pub(crate) train: Arc<Workload>,
+    pub train: Arc<Workload>,
     /// Whether the planner sees other requests than those the results are about.
-    pub(crate) trained_on: TrainedOn,
+    pub trained_on: TrainedOn,
     /// When the test window starts on the clock of the file that its requests are from.
-    pub(crate) offset: Span,
+    pub offset: Span,
     /// How the input was understood, where that is not plain.
-    pub(crate) remarks: Vec<String>,
+    pub remarks: Vec<String>,
     /// What in the input looks like a mistake.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// What a server loads for a model.
-// Read by builds that can load something.
-#[cfg_attr(not(feature = "candle"), allow(dead_code))]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub struct Source {
     /// A folder or the name of a preset.
-    pub(crate) text: String,
+    pub text: String,
     /// The key of the scenario that says so.
-    pub(crate) field: String,
-}
-
-/// What the planner saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TrainedOn {
-    /// The very requests that the results are about, as in the published experiments.
-    TestWindow,
-    /// A workload of its own.
-    OwnWindow,
-}
-
-impl TrainedOn {
-    /// The word used in result files.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::TestWindow => "test window",
-            Self::OwnWindow => "train window",
-        }
-    }
-
-    /// The sentence every report carries.
-    pub(crate) fn sentence(self) -> &'static str {
-        match self {
-            Self::TestWindow => "Planned on the same requests that are scored (no [workload.train]): optimistic.",
-            Self::OwnWindow => "Planned on the train window, scored on the test window, which the planner never saw.",
-        }
-    }
-}
-
-impl ScenarioArg {
-    /// What `--set` replaces.
-    pub(crate) fn overrides(&self) -> Result<Vec<Override>, FileError> {
-        let overrides = self.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>();
-        overrides.map_err(|what| FileError::whole(&self.path, what))
-    }
+    pub field: String,
 }
 
 impl Scenario {
-    /// Reads the scenario that the command line names, and says on stderr what there is to say of it.
-    pub(crate) fn load(arg: &ScenarioArg, common: Common) -> Result<Self, FileError> {
-        let scenario = Self::load_with(&arg.path, &arg.overrides()?, common.seed)?;
-        scenario.tell(common);
-        Ok(scenario)
+    /// Reads the scenario file at `path` as it stands.
+    ///
+    /// # Errors
+    /// Says which file, where in it, what is wrong and what to do.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        Reader::default().read(path)
     }
 
-    /// Warnings and remarks, on stderr.
-    pub(crate) fn tell(&self, common: Common) {
-        if common.quiet {
-            return;
-        }
-        for warning in &self.warnings {
-            say(format!("warning: {warning}"));
-        }
-        for remark in &self.remarks {
-            say(format!("note: {remark}"));
-        }
+    /// Reads a scenario with some of its values, and perhaps its seed, replaced.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(path: &Path, overrides: &[Override], seed: Option<u64>) -> Result<Self, FileError> {
+        Reader { overrides, seed, ..Reader::default() }.read(path)
     }
 
-    /// Reads a scenario with some of its values replaced.
-    pub(crate) fn load_with(path: &Path, overrides: &[Override], seed: Option<u64>) -> Result<Self, FileError> {
-        let text = files::read_text(path)?;
+    /// The share of its requests that every model is to be served in time: `each` if it is given, else what the
+    /// scenario's `[planner] floor` says. Results of [`score`](Self::score) are judged by it.
+    #[must_use]
+    pub fn with_floor(mut self, each: Option<Share>) -> Self {
+        self.planner = self.planner.with_floor(each);
+        self
+    }
+}
+
+/// How a scenario file is read; the default reads it as it stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reader<'a> {
+    /// Values that take the place of the file's.
+    pub overrides: &'a [Override],
+    /// A seed that takes the place of the file's.
+    pub seed: Option<u64>,
+    /// Requests that other scenarios read before, and where those of this one are kept.
+    pub kept: Option<&'a Workloads>,
+}
+
+impl Reader<'_> {
+    /// Reads the scenario file at `path`, and the files that it names.
+    ///
+    /// # Errors
+    /// Says which file, where in it, what is wrong and what to do.
+    pub fn read(&self, path: &Path) -> Result<Scenario, FileError> {
+        self.parse(path, &files::read_text(path)?)
+    }
+
+    /// The scenario that `text` describes, as if it stood at `path`: the files that it names are relative to that.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(&self, path: &Path, text: &str) -> Result<Scenario, FileError> {
         // Parsed as written first, so that errors have lines.
-        let mut file: ScenarioFile = files::parse_toml(path, &text)?;
-        if !overrides.is_empty() {
-            file = overrides::apply(path, &text, overrides)?;
+        let mut file: ScenarioFile = files::parse_toml(path, text)?;
+        if !self.overrides.is_empty() {
+            file = overrides::apply(path, text, self.overrides)?;
         }
-        Self::resolve(path, file, seed)
+        self.resolve(path, file)
     }
 
-    /// The devices alone, with some values replaced.
-    pub(crate) fn cluster_with(path: &Path, overrides: &[Override]) -> Result<Cluster, FileError> {
-        overrides::apply(path, &files::read_text(path)?, overrides)?.cluster.build(path)
+    /// The devices alone of the scenario at `path`, linked as it says.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn cluster(&self, path: &Path) -> Result<Cluster, FileError> {
+        let file = overrides::apply(path, &files::read_text(path)?, self.overrides)?;
+        Ok(file.simulation.build(path)?.linked(file.cluster.build(path)?))
     }
 
-    fn resolve(path: &Path, file: ScenarioFile, seed: Option<u64>) -> Result<Self, FileError> {
+    fn resolve(&self, path: &Path, file: ScenarioFile) -> Result<Scenario, FileError> {
         files::check_version(path, file.version)?;
-        let seed = Seed(seed.unwrap_or(file.seed));
+        let seed = Seed(self.seed.unwrap_or(file.seed));
         let folder = path.parent().unwrap_or(Path::new(""));
         let profiles = file.profiles.files.iter().map(|name| files::read_profile(&folder.join(name)));
         let profiles: Vec<Profile> = profiles.collect::<Result<_, _>>()?;
@@ -143,20 +132,20 @@ impl Scenario {
         let cluster = simulation.linked(file.cluster.build(path)?);
         let models = files::instances(path, &file.models, &profiles)?;
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-        let workload = file
+        let table = file
             .workload
             .as_ref()
             .ok_or_else(|| FileError::at_field(path, "workload", "is missing: what arrives? Add a [workload] table"))?;
-        let built = workload.build_with_provenance(path, &names, seed)?;
-        let (mut remarks, mut warnings) = (built.remarks, built.warnings);
-        let test = Arc::new(built.workload);
-        let (train, trained_on) = match workload.build_train_with_provenance(path, &names, seed)? {
+        let wanted = Wanted { table, path, names: &names, seed };
+        let built = wanted.test(self.kept)?;
+        let (mut remarks, mut warnings, test) = (built.remarks, built.warnings, built.workload);
+        let (train, trained_on) = match wanted.train(self.kept)? {
             Some(train) => {
                 // The same file gives rise to the same words.
                 remarks
                     .extend(train.remarks.into_iter().filter(|remark| !remarks.contains(remark)).collect::<Vec<_>>());
                 warnings.extend(train.warnings.into_iter().filter(|text| !warnings.contains(text)).collect::<Vec<_>>());
-                (Arc::new(train.workload), TrainedOn::OwnWindow)
+                (train.workload, TrainedOn::OwnWindow)
             }
             None => (Arc::clone(&test), TrainedOn::TestWindow),
         };
@@ -173,7 +162,7 @@ impl Scenario {
             .iter()
             .zip(&profiles)
             .map(|(name, profile)| format!("{}: {} ({})", name.display(), profile.provenance, profile.device));
-        Ok(Self {
+        Ok(Scenario {
             path: path.to_owned(),
             seed,
             cluster,

@@ -9,17 +9,17 @@ use statmux_workload::WorkloadTable;
 /// A scenario file (`docs/formats.md`, section 1).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ScenarioFile {
-    pub(super) version: u32,
+pub(crate) struct ScenarioFile {
+    pub(crate) version: u32,
     #[serde(default)]
-    pub(super) seed: u64,
-    pub(super) cluster: ClusterTable,
-    pub(super) profiles: ProfilesTable,
+    pub(crate) seed: u64,
+    pub(crate) cluster: ClusterTable,
+    pub(crate) profiles: ProfilesTable,
     #[serde(default)]
-    pub(super) models: Vec<ModelTable>,
-    pub(super) workload: Option<WorkloadTable>,
+    pub(crate) models: Vec<ModelTable>,
+    pub(crate) workload: Option<WorkloadTable>,
     #[serde(default)]
-    pub(super) simulation: SimulationTable,
+    pub(crate) simulation: SimulationTable,
     #[serde(default)]
-    pub(super) planner: PlannerTable,
+    pub(crate) planner: PlannerTable,
 }

@@ -7,11 +7,11 @@ use statmux_sim::SimulationSettings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is looked at.
-pub(super) struct Looked<'a> {
-    pub(super) cluster: &'a Cluster,
-    pub(super) models: &'a [ModelSpec],
-    pub(super) settings: &'a SimulationSettings,
-    pub(super) test: &'a Workload,
+pub(crate) struct Looked<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) models: &'a [ModelSpec],
+    pub(crate) settings: &'a SimulationSettings,
+    pub(crate) test: &'a Workload,
 }
 
 /// Weights of a whole model below this are hardly counted in bytes.
@@ -26,7 +26,7 @@ const VERY_MUCH: f64 = 10.0;
 
 impl Looked<'_> {
     /// One sentence for each thing that looks like a mistake.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for profile in self.profiles().values() {
             warnings.extend(of_profile(profile));
@@ -140,7 +140,7 @@ impl Looked<'_> {
 }
 
 /// Models in use whose profile is in several files, of which the last holds.
-pub(super) fn profiled_twice(models: &[ModelSpec], profiles: &[Profile]) -> Vec<String> {
+pub(crate) fn profiled_twice(models: &[ModelSpec], profiles: &[Profile]) -> Vec<String> {
     let used: BTreeSet<&str> = models.iter().map(|model| model.profile.name.as_str()).collect();
     let files = |name: &str| profiles.iter().filter(|profile| profile.models.contains_key(name)).count();
     let twice = used.into_iter().map(|name| (name, files(name))).filter(|&(_, files)| files > 1);
