@@ -2,14 +2,17 @@
 //!
 //! The fastest engine that is exact under the settings is used: the tight loop in the published simulator's
 //! arithmetic where the settings are that simulator's, so that ties fall as they fell there; the tight loop
-//! in nanoseconds where every decision falls at an arrival; the event-driven machine otherwise.
+//! in nanoseconds where every decision falls at an arrival; the loop for late binding where that does what the machine
+//! does; the event-driven machine otherwise.
 
 use crate::problem::Problem;
 use rayon::prelude::*;
-use statmux_core::{ModelId, ModelSpec, Outcome, Placement, PlacementWindows, Time, Workload};
+use statmux_core::{ModelId, ModelSpec, Outcome, Placement, PlacementWindows, Span, Time, Workload};
 use statmux_sim::arithmetic::Arithmetic;
+use statmux_sim::simulate::{model_slos, simulate_with};
+use statmux_sim::tight::late::LateTrack;
 use statmux_sim::tight::{Arrivals, Tally, Track};
-use statmux_sim::{Engine, SimulateError, simulate};
+use statmux_sim::{Engine, SimulateError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Placements that are simulated in one pass.
@@ -29,6 +32,7 @@ pub struct Evaluator<'a> {
 enum Prepared {
     Peer(Arrivals<f64>),
     Tight(Arrivals<Time>),
+    Late { workload: Workload, model_slo: Vec<Span> },
     Events(Workload),
 }
 
@@ -37,7 +41,7 @@ enum Prepared {
 pub struct Evaluation {
     /// Requests, requests in time and dispatched requests, by model and by group.
     ///
-    /// Under the event-driven machine a rejected request belongs to no group, so that only served ones count
+    /// Under the event-driven machine and late binding a rejected request belongs to no group, so that only served ones count
     /// as dispatched.
     pub tally: Tally,
     /// How good that is.
@@ -98,9 +102,10 @@ impl<'a> Evaluator<'a> {
 
     fn prepare(problem: &Problem<'a>, workload: Workload, requests: u64) -> Self {
         let models: &[ModelSpec] = problem.models;
-        let prepared = match Engine::fastest(problem.settings) {
+        let prepared = match Engine::fastest(problem.settings, &workload) {
             Engine::Peer => Prepared::Peer(Arrivals::new(&workload, models)),
             Engine::Tight => Prepared::Tight(Arrivals::new(&workload, models)),
+            Engine::Late => Prepared::Late { model_slo: model_slos(models), workload },
             Engine::Events => Prepared::Events(workload),
         };
         Self { problem: *problem, prepared, requests, evaluations: AtomicU64::new(0) }
@@ -113,6 +118,9 @@ impl<'a> Evaluator<'a> {
         let tally = match &self.prepared {
             Prepared::Peer(arrivals) => Track::new(placement, cluster, models, settings)?.tally(arrivals),
             Prepared::Tight(arrivals) => Track::new(placement, cluster, models, settings)?.tally(arrivals),
+            Prepared::Late { workload, model_slo } => {
+                LateTrack::new(placement, cluster, models, settings)?.tally(workload, model_slo)
+            }
             Prepared::Events(workload) => self.tally_events(placement, workload)?,
         };
         Ok(self.scored(placement, tally))
@@ -140,7 +148,9 @@ impl<'a> Evaluator<'a> {
         let tallies = match &self.prepared {
             Prepared::Peer(arrivals) => self.tally_at_once(placements, arrivals)?,
             Prepared::Tight(arrivals) => self.tally_at_once(placements, arrivals)?,
-            Prepared::Events(_) => return placements.iter().map(|placement| self.evaluate(placement)).collect(),
+            Prepared::Late { .. } | Prepared::Events(_) => {
+                return placements.iter().map(|placement| self.evaluate(placement)).collect();
+            }
         };
         self.count(placements.len() as u64);
         Ok(placements.iter().zip(tallies).map(|(placement, tally)| self.scored(placement, tally)).collect())
@@ -172,7 +182,7 @@ impl<'a> Evaluator<'a> {
     fn tally_events(&self, placement: &Placement, workload: &Workload) -> Result<Tally, SimulateError> {
         let Problem { cluster, models, settings, .. } = self.problem;
         let windows = PlacementWindows::fixed(placement.clone());
-        let run = simulate(cluster, models, &windows, workload, settings)?;
+        let run = simulate_with(Engine::Events, cluster, models, &windows, workload, settings, None)?;
         let mut tally = Tally {
             requests: workload.counts(models.len()),
             in_slo: vec![0; models.len()],

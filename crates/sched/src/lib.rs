@@ -21,7 +21,7 @@ pub mod settings;
 pub mod times;
 
 pub use admission::{Admission, Feedback};
-pub use discipline::{AnyDiscipline, Discipline};
+pub use discipline::{AnyDiscipline, DeadlineOrder, Discipline};
 pub use dispatch::Dispatch;
 pub use log::EventLog;
 pub use machine::Machine;

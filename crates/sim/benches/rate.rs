@@ -13,7 +13,8 @@ use statmux_core::{
 };
 use statmux_sched::{AnyDiscipline, Dispatch, Settings};
 use statmux_sim::arithmetic::Arithmetic;
-use statmux_sim::simulate::simulate_with;
+use statmux_sim::simulate::{model_slos, simulate_with};
+use statmux_sim::tight::late::LateTrack;
 use statmux_sim::tight::{Arrivals, Track};
 use statmux_sim::{Engine, SimulationSettings};
 use std::hint::black_box;
@@ -125,6 +126,16 @@ where
     });
 }
 
+fn late(case: &Case, workload: &Workload, discipline: AnyDiscipline, name: &str) {
+    let scheduler = Settings { dispatch: Dispatch::LateBinding, discipline, ..Settings::default() };
+    let settings = SimulationSettings { scheduler, ..SimulationSettings::default() };
+    let track = LateTrack::new(&case.placement, &case.cluster, &case.models, &settings).expect("profiled");
+    let model_slo = model_slos(&case.models);
+    measure(name, workload.len(), || {
+        black_box(track.counts(black_box(workload), &model_slo));
+    });
+}
+
 fn events(case: &Case, workload: &Workload, scheduler: Settings, name: &str) {
     let settings = SimulationSettings { scheduler, ..SimulationSettings::default() };
     let windows = PlacementWindows::fixed(case.placement.clone());
@@ -152,6 +163,14 @@ fn main() {
                 let name = format!("{}, load {load}, {}", case.name, dispatch.name());
                 tight::<Time>(case, &workload, dispatch, &format!("tight, {name}, ns"));
                 tight::<f64>(case, &workload, dispatch, &format!("tight, {name}, f64"));
+            }
+        }
+    }
+    for case in &cases {
+        for load in [0.8, 1.2] {
+            let workload = case.poisson(REQUESTS, load);
+            for discipline in AnyDiscipline::ALL {
+                late(case, &workload, discipline, &format!("late, {}, load {load}, {}", case.name, discipline.name()));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The scheduler on a virtual clock: what would happen if this placement met that workload.
 //!
 //! Start with [`simulate()`]. It drives the scheduler's machine event by event ([`engine`]), or, where every
-//! decision falls at an arrival and no event queue is needed, runs the same rules in a tight loop ([`tight`]);
+//! decision falls at an arrival or where a first stage frees up, runs the same rules in a tight loop ([`tight`]);
 //! tests hold the two equal to the nanosecond.
 //!
 //! **Invariant:** a run depends on its arguments alone: same arguments, same outcomes, on any machine.

@@ -53,7 +53,7 @@ impl SimulationSettings {
         let scheduler = &self.scheduler;
         self.faults.is_empty()
             && matches!(scheduler.dispatch, Dispatch::LeastClock | Dispatch::EarliestFinish)
-            && scheduler.discipline == AnyDiscipline::Fcfs
+            && scheduler.discipline.in_order()
             && scheduler.max_batch <= 1
             && scheduler.max_waiting == usize::MAX
             && scheduler.feedback == Feedback::Off

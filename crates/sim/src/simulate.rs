@@ -3,6 +3,7 @@
 use crate::engine::{Observer, StageRun, World, drive};
 use crate::fault::Fault;
 use crate::settings::SimulationSettings;
+use crate::tight::late::{self, LateTrack};
 use crate::tight::{Arrivals, Track};
 use statmux_core::summary::GroupUse;
 use statmux_core::{Cluster, GroupId, ModelSpec, Outcome, PlacementWindows, Served, Span, Time, Workload};
@@ -18,14 +19,16 @@ pub struct Run {
     pub groups: Vec<GroupUse>,
 }
 
-/// How a run is computed. The first two agree to the nanosecond where both apply.
+/// How a run is computed. All but the last agree to the nanosecond where they apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// The scheduler's machine, event by event.
     Events,
     /// Its rules in a tight loop.
     Tight,
-    /// The same loop in the arithmetic of the published simulator.
+    /// The same for late binding, in a loop of its own.
+    Late,
+    /// [`Engine::Tight`] in the arithmetic of the published simulator.
     Peer,
 }
 
@@ -47,11 +50,12 @@ pub enum SimulateError {
 }
 
 impl Engine {
-    /// The fastest engine that computes a run under `settings` on `cluster` exactly.
-    pub fn fastest(settings: &SimulationSettings) -> Self {
+    /// The fastest engine that computes a run of `workload` under `settings` exactly.
+    pub fn fastest(settings: &SimulationSettings, workload: &Workload) -> Self {
         match settings {
             settings if settings.is_peer() => Self::Peer,
             settings if settings.is_tight() => Self::Tight,
+            settings if late::applies(settings, workload) => Self::Late,
             _ => Self::Events,
         }
     }
@@ -68,7 +72,7 @@ pub fn simulate(
     workload: &Workload,
     settings: &SimulationSettings,
 ) -> Result<Run, SimulateError> {
-    simulate_with(Engine::fastest(settings), cluster, models, windows, workload, settings, None)
+    simulate_with(Engine::fastest(settings, workload), cluster, models, windows, workload, settings, None)
 }
 
 /// The same, telling `observer` of every stage of every batch; group ids count through all windows.
@@ -117,6 +121,10 @@ pub fn simulate_with(
             Engine::Tight => {
                 let track = Track::<Time>::new(&window.placement, cluster, models, settings)?;
                 track.outcomes(&Arrivals::new(part, models))
+            }
+            Engine::Late => {
+                let track = LateTrack::new(&window.placement, cluster, models, settings)?;
+                track.outcomes(part, &model_slos(models))
             }
             Engine::Events => {
                 let batch = settings.scheduler.max_batch;

@@ -74,7 +74,7 @@ proptest! {
         scenario.cluster = scenario.cluster.with_links(Links::FREE);
         scenario.workload.slo.clear();
         let Scenario { cluster, models, workload, settings, .. } = &scenario;
-        prop_assert_eq!(Engine::fastest(settings), Engine::Peer);
+        prop_assert_eq!(Engine::fastest(settings, workload), Engine::Peer);
         let ours = simulate_with(Engine::Peer, cluster, models, &scenario.windows(), workload, settings, None);
         let ours = ours.expect("every configuration is profiled").outcomes;
         for (index, (ours, theirs)) in ours.iter().zip(published(&scenario)).enumerate() {

@@ -1,4 +1,4 @@
-use super::Discipline;
+use super::{DeadlineOrder, Discipline};
 use statmux_core::{Request, Span, Time};
 
 /// Runs the request whose deadline is nearest.
@@ -6,6 +6,8 @@ use statmux_core::{Request, Span, Time};
 pub struct Edf;
 
 impl Discipline for Edf {
+    const DEADLINE_ORDER: DeadlineOrder = DeadlineOrder::Everywhere;
+
     fn key(&self, request: &Request, _latency: Span) -> Time {
         request.deadline
     }

@@ -17,6 +17,34 @@ pub trait Discipline {
 
     /// Whether requests run in the order in which they arrive, so that their finish is known on arrival.
     const IN_ORDER: bool = false;
+
+    /// Where the requests of one model, as ranked, stand in the order of their deadlines: of those that an idle group
+    /// could have answered in time when they arrived, nobody behind another is due before it. A loop that only looks at
+    /// the front of a queue for what has become hopeless rests on it; where nothing is promised, everything goes
+    /// through the machine. Tests hold each discipline to its promise.
+    const DEADLINE_ORDER: DeadlineOrder = DeadlineOrder::Nowhere;
+}
+
+/// Where the rank of requests of one model is that of their deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadlineOrder {
+    /// Whatever their SLOs.
+    Everywhere,
+    /// Where all requests of the model have the same SLO.
+    AmongEqualSlos,
+    /// Nothing is promised.
+    Nowhere,
+}
+
+impl DeadlineOrder {
+    /// Whether the order is that of deadlines among requests of one model that `may_differ` in their SLOs.
+    pub const fn holds(self, may_differ: bool) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::AmongEqualSlos => !may_differ,
+            Self::Nowhere => false,
+        }
+    }
 }
 
 /// The disciplines that a scenario can name.
@@ -50,6 +78,24 @@ impl AnyDiscipline {
             Self::Fcfs => "first come, first served",
             Self::Edf => "the request whose deadline is nearest",
             Self::LeastSlack => "the request with the least time to spare (deadline minus its own latency)",
+        }
+    }
+
+    /// [`Discipline::IN_ORDER`] of the discipline named.
+    pub const fn in_order(self) -> bool {
+        match self {
+            Self::Fcfs => Fcfs::IN_ORDER,
+            Self::Edf => Edf::IN_ORDER,
+            Self::LeastSlack => LeastSlack::IN_ORDER,
+        }
+    }
+
+    /// [`Discipline::DEADLINE_ORDER`] of the discipline named.
+    pub const fn deadline_order(self) -> DeadlineOrder {
+        match self {
+            Self::Fcfs => Fcfs::DEADLINE_ORDER,
+            Self::Edf => Edf::DEADLINE_ORDER,
+            Self::LeastSlack => LeastSlack::DEADLINE_ORDER,
         }
     }
 }

@@ -6,9 +6,10 @@
 //! There are two ways to run it, held equal by tests: plainly, for what became of each request
 //! ([`Track::outcomes`]); and in lanes, for counts alone ([`Track::tally`], [`Track::tally_many`]), with the
 //! number of stages known at compile time and several placements in one pass, interleaved (`lane`) or in lock step
-//! in wide registers (`pack`).
+//! in wide registers (`pack`). Under late binding there is a loop of its own ([`late`]).
 
 mod lane;
+pub mod late;
 mod pack;
 
 use crate::arithmetic::{Arithmetic, Fast};

@@ -3,12 +3,12 @@
 //! Groups that share no model do not touch each other, so a placement falls into parts; a part that was judged
 //! before is not simulated again. Pieces are gone through in turn, and a placement that falls behind is given up.
 
-use super::late::{LateTrack, applies};
 use crate::bound::{Assumptions, Of, upper_bound};
 use crate::evaluate::Evaluator;
 use crate::problem::Problem;
 use statmux_core::{Cluster, Group, ModelSpec, Placement, Share, Span, Workload};
 use statmux_sim::simulate::model_slos;
+use statmux_sim::tight::late::{self, LateTrack};
 use statmux_sim::{SimulateError, SimulationSettings};
 
 /// Simulates placements on the same pieces of traffic under the same settings.
@@ -93,7 +93,7 @@ impl<'a> Judge<'a> {
         let piece = |workload: &'a Workload| {
             let first = workload.arrived.first().copied().unwrap_or_default();
             let last = workload.arrived.last().copied().unwrap_or_default();
-            let late = applies(settings, workload);
+            let late = late::applies(settings, workload);
             let of_piece = Problem { cluster, models, settings, train: workload, seed };
             Piece {
                 workload,
@@ -209,7 +209,7 @@ impl<'a> Judge<'a> {
                     *track = Some(LateTrack::new(&placement(), self.cluster, self.models, self.settings)?);
                 }
                 let track = track.as_ref().expect("it was just made");
-                let counts = track.count(piece.workload, &self.model_slo);
+                let counts = track.counts(piece.workload, &self.model_slo);
                 let share =
                     |(busy, group): (&Span, &Group)| busy.seconds() / f64::from(group.config.pp) / piece.seconds;
                 (counts.in_slo, counts.busy.iter().zip(groups).map(share).collect())

@@ -11,7 +11,6 @@ mod dice;
 mod fewer;
 mod fill;
 mod judge;
-mod late;
 mod limit;
 mod moves;
 mod pieces;
