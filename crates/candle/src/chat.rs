@@ -4,7 +4,7 @@
 //! It is rendered as `transformers` would: blocks trimmed, special tokens by name, Python's methods on texts, lists
 //! and dictionaries, `raise_exception` and `strftime_now`. Templates write special tokens out themselves.
 
-use crate::source::{SourceError, optional};
+use crate::source_error::{SourceError, optional};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value, context};

@@ -4,8 +4,8 @@
 //! from 1.3 billion weights on, after AlpaServe; the mixtures of experts after GShard as AlpaServe sizes them.
 //! The tiny ones are ours: four layers and four heads, so that they can be cut four by four.
 
+use crate::fallback_tokens::FallbackTokens;
 use crate::models::{Bert, Config, Gpt2, Llama, Moe, StopTokens};
-use crate::tokenizer::FallbackTokens;
 
 /// All preset names, smallest first within each architecture.
 pub fn preset_names() -> impl Iterator<Item = &'static str> {

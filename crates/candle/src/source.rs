@@ -1,15 +1,16 @@
 //! What to load: a directory in Hugging Face's layout, or a preset.
 
 use crate::chat::ChatFiles;
-use crate::models::{Config, ConfigError, StopTokens};
-use crate::preset::{preset, preset_names};
+use crate::fallback_tokens::FallbackTokens;
+use crate::models::{Config, StopTokens};
+use crate::preset::preset;
 use crate::sentence::{Sentence, read_folder};
-use crate::tokenizer::{FallbackTokens, FileTokenizer};
-use crate::weights::{Files, Random, Source, WeightsError};
+use crate::source_error::{SourceError, optional};
+use crate::tokenizer::FileTokenizer;
+use crate::weights::{Files, Random, Source};
 use serde::Deserialize;
 use statmux_core::Seed;
 use statmux_core::backend::Text;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,40 +22,11 @@ pub enum ModelSource {
     Directory(PathBuf),
     /// A published shape with weights drawn from a seed.
     Preset {
-        /// One of [`preset_names`].
+        /// One of [`preset_names`](crate::preset_names).
         name: String,
         /// Where the weights come from.
         seed: Seed,
     },
-}
-
-/// Why a model cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum SourceError {
-    #[error("there is neither a directory nor a preset \"{name}\"; presets are {}", preset_names().collect::<Vec<_>>().join(", "))]
-    Unknown { name: String },
-    #[error("cannot read {}", .path.display())]
-    Io {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
-    #[error("cannot use {}", .path.display())]
-    Config {
-        path: PathBuf,
-        #[source]
-        cause: ConfigError,
-    },
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    #[error("cannot use {}: {reason}", .path.display())]
-    Tokenizer { path: PathBuf, reason: String },
-    #[error("cannot use {}: {reason}", .path.display())]
-    Modules { path: PathBuf, reason: String },
-    #[error("cannot use the chat template of {}: {reason}", .path.display())]
-    Template { path: PathBuf, reason: String },
 }
 
 /// A model whose files have been opened, and nothing loaded yet.
@@ -148,14 +120,4 @@ fn open_directory(directory: &Path) -> Result<OpenedModel, SourceError> {
 struct GenerationFile {
     #[serde(default)]
     eos_token_id: StopTokens,
-}
-
-/// Reads a JSON file if there is one; the default is for none.
-pub(crate) fn optional<T: Default + for<'a> Deserialize<'a>>(path: &Path) -> Result<T, SourceError> {
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| SourceError::Config { path: path.to_owned(), cause: error.into() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
-        Err(cause) => Err(SourceError::Io { path: path.to_owned(), cause }),
-    }
 }

@@ -1,12 +1,12 @@
 //! One stage of a pipeline: its shards in step.
 
-use crate::backend::Model;
 use crate::cache::Cache;
 use crate::device::{Device, Reservation};
 use crate::flow::{Advance, Flow, Hidden, Query, Work, advance};
 use crate::kernels::composed_on;
 use crate::kernels::lookup::lookup;
 use crate::lap::Lap;
+use crate::model::Model;
 use crate::models::{Part, PartPlan, Sizes};
 use crate::parallel::team::{Member, ShardError, Team};
 use crate::parallel::{Ring, Shard};

@@ -11,7 +11,7 @@
 //! and a stage can be reopened after a fault without cleaning up.
 
 use crate::ids::{DeviceId, GroupId, ModelId};
-use crate::placement::ParallelConfig;
+use crate::parallel::ParallelConfig;
 use crate::units::Bytes;
 use std::error::Error;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use crate::ids::DeviceId;
 use crate::links::Links;
-use crate::placement::ParallelConfig;
+use crate::parallel::ParallelConfig;
 use crate::units::Bytes;
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //! Latencies are kept as the seconds the file gave: the scheduler rounds them to nanoseconds once,
 //! and the peer's arithmetic rounds them to single precision once, each from the same number.
 
-use crate::placement::ParallelConfig;
+use crate::parallel::ParallelConfig;
 use crate::units::{Bytes, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,27 +3,17 @@
 use crate::case::Case;
 use crate::cell::{self, Measured};
 use crate::error::FiguresError;
+use crate::options::{Options, make_folder};
 use crate::published::Arrivals;
 use crate::support::Support;
 use crate::traces::Traces;
 use rayon::prelude::*;
-use statmux_core::files::{FileError, write_atomically};
+use statmux_core::files::write_atomically;
 use statmux_scenario::Workloads;
 use statmux_workload::requests::write_requests;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
-
-/// What figures are made of, and where they go.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The folder that everything is written to.
-    pub out: PathBuf,
-    /// Shorter workloads and fewer points, and the figures say so.
-    pub quick: bool,
-    /// Folders with the full public traces, by the name of the column they replace: `maf1`, `maf2`, `servegen`.
-    pub traces: BTreeMap<String, PathBuf>,
-}
 
 /// Told how the work gets on, from any thread, and asked whether to go on.
 pub trait Progress: Sync {
@@ -182,9 +172,4 @@ impl Lab {
         let text = std::fs::read_to_string(self.cache_path(key)).ok()?;
         serde_json::from_str(&text).ok()
     }
-}
-
-/// Creates `folder` and those above it.
-pub(crate) fn make_folder(folder: &Path) -> Result<(), FileError> {
-    std::fs::create_dir_all(folder).map_err(|cause| FileError::io(folder, "cannot be created", cause))
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod figure;
 pub mod lab;
 pub mod layers;
+pub mod options;
 pub mod output;
 pub mod published;
 pub mod results;
@@ -25,7 +26,8 @@ pub mod traces;
 
 pub use error::FiguresError;
 pub use figure::FigureInfo;
-pub use lab::{Lab, Options, Progress, Silent};
+pub use lab::{Lab, Progress, Silent};
+pub use options::Options;
 pub use output::Written;
 
 use figure::ALL;

@@ -1,7 +1,7 @@
 //! The three kinds of recorded traffic: where their files are, and the scenario lines that replay them.
 
 use crate::error::FiguresError;
-use crate::lab::{Options, make_folder};
+use crate::options::{Options, make_folder};
 use statmux_core::Seed;
 use statmux_core::files::{FileError, write_atomically};
 use statmux_workload::synth::azure_functions_2021;

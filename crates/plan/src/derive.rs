@@ -7,7 +7,7 @@
 
 use crate::intra_op::{self, IntraOpError, Mesh, Operator, OperatorKind};
 use crate::partition::{self, Chain, PartitionError, StageMemory};
-use statmux_core::placement::ParallelConfig;
+use statmux_core::ParallelConfig;
 use statmux_core::profile::{ConfigProfile, ModelProfile};
 use statmux_core::units::{Bytes, Span};
 use std::collections::BTreeMap;

@@ -15,16 +15,19 @@ pub mod integer;
 pub mod intra_op;
 pub mod memory;
 pub mod notes;
+pub mod parameters;
 pub mod partition;
 pub mod policy;
 pub mod problem;
+pub mod scheduling;
 pub mod table;
 pub mod unserved;
 
 pub use evaluate::{Evaluation, Evaluator, Score};
+pub use parameters::Parameters;
 pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Silent};
 pub use problem::Problem;
-pub use table::{Parameters, PlannerTable};
+pub use table::PlannerTable;
 
 // Random problems are shared with the tests outside, which know this crate by its name.
 #[cfg(test)]

@@ -27,12 +27,14 @@ mod plan;
 mod scenario;
 mod score;
 mod strange;
+mod trained_on;
 mod workloads;
 
 pub use bounds::{BOUND_OF, bounded};
 pub use error::ScenarioError;
 pub use overrides::{Override, parse_over};
-pub use plan::{Planned, TrainedOn, is_clairvoyant};
+pub use plan::{Planned, is_clairvoyant};
 pub use scenario::{Reader, Scenario, Source};
 pub use score::{Scored, short_of_floor};
+pub use trained_on::TrainedOn;
 pub use workloads::Workloads;

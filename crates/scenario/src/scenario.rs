@@ -2,8 +2,8 @@
 
 use crate::file::ScenarioFile;
 use crate::overrides::{self, Override};
-use crate::plan::TrainedOn;
 use crate::strange;
+use crate::trained_on::TrainedOn;
 use crate::workloads::{Wanted, Workloads};
 use statmux_core::files::{self, FileError, ModelTable};
 use statmux_core::{Cluster, ModelSpec, Profile, Seed, Share, Span, Workload};

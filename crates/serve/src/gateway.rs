@@ -2,7 +2,7 @@
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::ledger::Message;
+use crate::messages::Message;
 use crate::request::{Answer, Cause, Departure, Refusal, Reply, Submission};
 use crate::statistics::Statistics;
 use crate::trail::Trail;

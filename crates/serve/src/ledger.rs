@@ -4,51 +4,18 @@
 //! one sender of its answer.
 
 use crate::board::Board;
+use crate::course::{Course, Tokens};
 use crate::driver::{Meaning, World};
 use crate::event_log::Origin;
-use crate::group::{Entry, Job};
-use crate::request::{Answer, Cause, Course, Refusal, Reply, Submission};
-use crate::statistics::{Statistics, Tokens};
+use crate::messages::{Entry, Finished, Job, Message};
+use crate::request::{Answer, Cause, Refusal, Reply, Submission};
+use crate::statistics::Statistics;
 use statmux_core::backend::{BackendError, Fault, Input, Output};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use statmux_sched::{Action, Batch, Event, Loss, Members, Reason, Settings, StageTimes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-/// What is sent to the driver's thread.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// From a client.
-    Submit(Submission),
-    /// From a client: what is to be taken in as a whole, or not at all.
-    SubmitTogether(Vec<Submission>),
-    /// A client is gone.
-    Cancel(RequestId),
-    /// From a stage: the first one can take another batch.
-    Freed { group: GroupId, epoch: u64, batch: BatchId },
-    /// From the last stage, for batches that stream: what one lap added, by member.
-    Tokens { group: GroupId, epoch: u64, batch: BatchId, tokens: Vec<Option<u32>> },
-    /// From a stage: a batch is over.
-    Finished(Finished),
-    /// From the supervisor: a run of a group is over, or its group will not come back after all.
-    Lost(Loss),
-    /// From the supervisor: a group can take work.
-    Restored { group: GroupId, epoch: u64, entry: Entry },
-    /// From the owner: whatever is inside is refused for this reason, and nothing more is launched.
-    Stop(Cause),
-}
-
-/// The end of a batch.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) group: GroupId,
-    pub(crate) epoch: u64,
-    pub(crate) batch: BatchId,
-    /// Time its stages spent computing.
-    pub(crate) busy: Span,
-    pub(crate) outputs: Result<Vec<Output>, BackendError>,
-}
 
 /// Keeps payloads and answers while the scheduler decides by id.
 pub(crate) struct Ledger {

@@ -3,8 +3,7 @@
 use crate::http::access::Access;
 use crate::http::audit::TARGET;
 use crate::http::keys::KeyRings;
-use crate::http::listen::{Certificates, tls};
-use crate::server::TlsPair;
+use crate::http::listen::{Certificates, TlsPair, tls};
 use std::fmt;
 use std::io;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! One request as the server keeps it: what was asked, what is owed, and how it ended.
 
+use crate::course::Course;
 use crate::trail::Trail;
 use statmux_core::backend::{BackendError, Fault, Input, Output};
-use statmux_core::{GroupId, ModelId, RequestId, Span, Time};
+use statmux_core::{ModelId, RequestId, Span, Time};
 use statmux_sched::Reason;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -54,25 +55,6 @@ pub struct Answer {
     pub output: Output,
     /// How it came about.
     pub course: Course,
-}
-
-/// When and where a request ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Course {
-    /// The group that ran it.
-    pub group: GroupId,
-    /// When it reached the server.
-    pub arrived: Time,
-    /// When its batch was launched.
-    pub started: Time,
-    /// When the driver was told of its end.
-    pub finished: Time,
-    /// When it was predicted to end, at its launch.
-    pub predicted: Time,
-    /// Its share of its batch's computing time.
-    pub busy: Span,
-    /// Whether it ended within its deadline.
-    pub in_slo: bool,
 }
 
 /// Why a request was not answered.

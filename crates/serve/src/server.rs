@@ -9,9 +9,9 @@ use crate::http::desk::Desk;
 use crate::http::entrance::UnixEntrance;
 use crate::http::entrance::bind;
 use crate::http::hall::Hall;
-use crate::http::listen::{Certificates, Door, Listener, TlsError, room_for, serve, tls};
+use crate::http::listen::{Certificates, Door, Listener, TlsError, TlsPair, room_for, serve, tls};
+use crate::http::site::{Ground, Site, Starter};
 use crate::renewal::{Hangups, Renew};
-use crate::site::{Ground, Site, Starter};
 use statmux_core::backend::Backend;
 use statmux_sched::EventLog;
 use std::fmt;
@@ -43,15 +43,6 @@ pub struct ServerSettings {
     pub renewal: Option<Renew>,
     /// Threads for connections.
     pub workers: usize,
-}
-
-/// A certificate chain and its key, as PEM texts.
-#[derive(Clone, Debug)]
-pub struct TlsPair {
-    /// The chain, own certificate first.
-    pub certificates: Vec<u8>,
-    /// The private key.
-    pub key: Vec<u8>,
 }
 
 impl Default for ServerSettings {

@@ -5,8 +5,7 @@
 
 pub(crate) mod trace_context;
 
-use crate::request::Course;
-use crate::statistics::Tokens;
+use crate::course::{Course, Tokens};
 use statmux_core::{ModelId, Span};
 use std::future::Future;
 use std::sync::{Arc, Mutex};

@@ -1,24 +1,7 @@
-//! The command line as typed.
+//! What several commands take on the command line.
 
-use crate::commands;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, ValueEnum};
 use std::path::PathBuf;
-
-/// Serves many deep-learning models from few devices and keeps their latency promises.
-///
-/// Ctrl-C and SIGTERM ask a long command to stop: what is finished is kept, written and marked as interrupted, and the
-/// exit code is 130 or 143; a second one ends it at once. Other exit codes: 0 done, 1 the run failed, 2 bad usage or
-/// bad input, 3 a target asked for was not reached.
-///
-/// Start with `statmux demo`. A scenario file says everything a run needs; docs/formats.md describes it.
-#[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_long_help = crate::words::lines())]
-pub(crate) struct Args {
-    #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
 
 /// Options that every command takes.
 #[derive(Clone, Copy, Debug, Default, ClapArgs)]
@@ -45,40 +28,6 @@ pub(crate) enum Format {
     Text,
     /// One JSON value for programs
     Json,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// The two-minute tour on data in the repository; needs nothing else
-    Demo(commands::demo::DemoArgs),
-    /// Search a placement: what was found, and how good it is
-    Plan(commands::plan::PlanArgs),
-    /// Simulate a placement under the scenario's workload
-    Simulate(commands::simulate::SimulateArgs),
-    /// Plan and simulate with several policies, side by side
-    Compare(commands::compare::CompareArgs),
-    /// Which models miss, when and why; what would help; what a lost device costs
-    Explain(commands::explain::ExplainArgs),
-    /// The fewest devices, the highest rate or CV, or the tightest SLOs for a target
-    Size(commands::size::SizeArgs),
-    /// A grid of scenarios, in parallel, resumable
-    Sweep(commands::sweep::SweepArgs),
-    /// The real server: models over HTTP, scheduled as simulated
-    Serve(commands::serve::ServeArgs),
-    /// Send the scenario's workload to a server; report as `simulate` does
-    Replay(commands::replay::ReplayArgs),
-    /// A simulated and a served run side by side
-    CompareRuns(commands::compare_runs::CompareRunsArgs),
-    /// Give a server's event log to a fresh scheduler, which must act the same
-    ReplayLog(commands::replay_log::ReplayLogArgs),
-    /// Measure models on this machine into a profile file
-    Profile(commands::profile::ProfileArgs),
-    /// Look at traces, convert, fit and synthesise them
-    Trace(commands::trace::TraceArgs),
-    /// Every figure and table of the AlpaServe paper and of a report that reproduces it, as CSV, SVG and PNG
-    Figures(commands::figures::FiguresArgs),
-    /// What can be named in a scenario, one line each
-    Policies,
 }
 
 /// Reads a number, size or time that must be above 0.

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod interrupt;
+mod log;
 mod output;
 mod planning;
 mod progress;
@@ -15,18 +16,21 @@ mod sizing;
 mod words;
 
 use clap::Parser;
+use output::End;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before any other thread exists.
     serving::prepare_threads();
-    let args = match args::Args::try_parse() {
+    let args = match commands::Args::try_parse() {
         Ok(args) => args,
         Err(answer) => return output::answer(&answer),
     };
     interrupt::listen();
     match commands::run(args) {
-        Ok(end) => end.into(),
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::TargetMissed) => ExitCode::from(3),
+        Ok(End::Interrupted) => ExitCode::from(interrupt::exit_code()),
         Err(error) => output::fail(&error),
     }
 }

@@ -1,8 +1,7 @@
 //! What leaves the program: data on stdout, errors on stderr, and the exit code.
 
 use crate::args::{Common, Format};
-use crate::commands::serve::log::{self, LogFormat};
-use crate::interrupt;
+use crate::log::{self, LogFormat};
 use serde::Serialize;
 use statmux_core::files::{FileError, is_stdout};
 use statmux_scenario::ScenarioError;
@@ -26,16 +25,6 @@ impl End {
     /// How a command ends whose work was cut short or not.
     pub(crate) fn of(interrupted: bool) -> Self {
         if interrupted { Self::Interrupted } else { Self::Done }
-    }
-}
-
-impl From<End> for ExitCode {
-    fn from(end: End) -> Self {
-        match end {
-            End::Done => Self::SUCCESS,
-            End::TargetMissed => Self::from(3),
-            End::Interrupted => Self::from(interrupt::exit_code()),
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! milliseconds, microseconds or nanoseconds since 1970; the reader then says so.
 
 use crate::datetime::{self, NotADate};
-use crate::rows::shorten;
+use crate::messages::{bad_seconds, shorten};
 use statmux_core::Time;
 
 /// What the numbers of a column count.
@@ -192,7 +192,7 @@ impl Clock {
 
     fn bad(&self, number: f64) -> String {
         if self.settled.is_none_or(|(unit, _)| unit == Unit::Seconds) {
-            return crate::rows::bad_seconds(&self.name, number);
+            return bad_seconds(&self.name, number);
         }
         let why = if number < 0.0 { "which is negative" } else { "which is no time" };
         format!("{} is {number}, {why}", self.name)

@@ -141,3 +141,11 @@ impl<'a> Lines<'a> {
         }
     }
 }
+
+/// A file's name without folder and endings: how a trace is called whose rows name nothing.
+pub(crate) fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let end = [".gz", ".zst"].iter().fold(&*name, |name, ending| name.strip_suffix(ending).unwrap_or(name));
+    let end = [".csv", ".jsonl", ".parquet"].iter().fold(end, |name, ending| name.strip_suffix(ending).unwrap_or(name));
+    end.to_owned()
+}

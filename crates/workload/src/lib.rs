@@ -10,6 +10,7 @@ mod clock;
 mod datetime;
 mod input;
 mod merge;
+mod messages;
 mod names;
 mod rows;
 

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Unit, decimal, not_a_number};
 use crate::input::{Allowance, Input, MOST_REQUESTS, read_error};
+use crate::messages::{bad_seconds, shorten};
 use csv::{ByteRecord, ReaderBuilder};
 use statmux_core::files::{FileError, by_nearness};
 use statmux_core::{Span, Time};
@@ -139,12 +140,6 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The message for a time that is negative, not a number or absurdly late.
-pub(crate) fn bad_seconds(name: &str, seconds: f64) -> String {
-    let why = if seconds < 0.0 { "which is negative" } else { "which is not a time in seconds" };
-    format!("{name} is {seconds}, {why}")
-}
-
 /// The message for a span that is negative or not a number; infinity is allowed and means no limit.
 pub(crate) fn span_or_none(seconds: f64) -> Option<Span> {
     if seconds == f64::INFINITY { Some(Span::MAX) } else { Span::from_seconds(seconds) }
@@ -211,11 +206,6 @@ pub(crate) fn columns(name: &str, header: &[String]) -> String {
 
 const NUL_BYTE: &str = "has a NUL byte";
 const SAVE_AS_TEXT: &str = "the file is damaged, or no text in UTF-8: save or copy it again";
-
-/// A name cut to what fits in a message.
-pub(crate) fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(57).chain("…".chars()).collect() }
-}
 
 fn csv_error(path: &Path, row: u64, error: csv::Error) -> FileError {
     let line = error.position().map(csv::Position::line);

@@ -2,7 +2,7 @@
 
 use super::{Dense, Pooling, Sentence, Step};
 use crate::kernels::activation::Activation;
-use crate::source::{SourceError, optional};
+use crate::source_error::{SourceError, optional};
 use crate::weights::Files;
 use serde::Deserialize;
 use serde_json::{Map, Value};

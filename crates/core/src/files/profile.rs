@@ -1,7 +1,7 @@
 //! Profile files: measured stage times and memory (`docs/formats.md`, section 2).
 
 use super::error::FileError;
-use crate::placement::ParallelConfig;
+use crate::parallel::ParallelConfig;
 use crate::profile::{ConfigProfile, ModelProfile, Profile};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};

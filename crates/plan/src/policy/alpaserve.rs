@@ -7,8 +7,8 @@ use super::fast_greedy::{Found, fast_greedy};
 use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
 use crate::enumerate::{all_devices, configurations, groups_and_leftover};
 use crate::evaluate::Evaluator;
+use crate::parameters::Parameters;
 use crate::problem::Problem;
-use crate::table::Parameters;
 use rayon::prelude::*;
 use statmux_core::{DeviceId, ModelId};
 

@@ -20,8 +20,8 @@ pub mod uniform_replication;
 use crate::enumerate::in_device_order;
 use crate::evaluate::{Evaluator, Score};
 use crate::integer::IntegerProgramError;
+use crate::parameters::Parameters;
 use crate::problem::Problem;
-use crate::table::Parameters;
 use statmux_core::{ModelId, Placement, PlacementError, PlacementWindows};
 use statmux_sim::SimulateError;
 

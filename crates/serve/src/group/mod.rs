@@ -1,58 +1,23 @@
 //! Threads and channels for the stages of groups, and what keeps them alive.
 //!
 //! Each stage of a group is a [thread](stage) that owns its [`Stage`](statmux_core::backend::Stage). Batches
-//! enter at stage 0 as [`Job`]s, travel on as flows, and leave at the last stage, whose thread tells the driver.
+//! enter at stage 0 as [jobs](crate::messages::Job), travel on as flows, and leave at the last stage, whose thread tells the driver.
 //! The [`supervisor`] starts groups, watches for panics and hangs, and starts a lost group again or takes it out.
 //!
 //! **Invariant:** no channel between stages ever fills up: a group tells the scheduler that its first stage is
 //! free only while fewer than [`Passage::limit`] batches are inside.
 
+pub(crate) mod notice;
 pub(crate) mod patience;
 pub(crate) mod stage;
 pub(crate) mod supervisor;
 mod watch;
 
-use crate::request::Departure;
-use statmux_core::backend::Input;
-use statmux_core::{BatchId, ModelId};
-use std::fmt;
+use statmux_core::BatchId;
 use std::sync::Mutex;
 
 /// The batch that the supervisor itself sends through a group, to see whether it works.
 pub(crate) const PROBE: BatchId = BatchId(u64::MAX - 1);
-
-/// A batch to run.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) batch: BatchId,
-    pub(crate) model: ModelId,
-    pub(crate) inputs: Vec<Input>,
-    /// For each input, whether its client has gone.
-    pub(crate) departures: Vec<Departure>,
-    /// Whether a client wants tokens as they come.
-    pub(crate) streams: bool,
-}
-
-/// Where batches enter one run of a group.
-pub(crate) struct Entry(Box<dyn Fn(Job) + Send>);
-
-impl Entry {
-    pub(crate) fn new(launch: impl Fn(Job) + Send + 'static) -> Self {
-        Self(Box::new(launch))
-    }
-
-    /// Hands `job` to the first stage. Never blocks. A job for a group that has just died is dropped: its loss is
-    /// on the way to the driver.
-    pub(crate) fn launch(&self, job: Job) {
-        (self.0)(job);
-    }
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entry")
-    }
-}
 
 /// Counts the batches inside a group, and remembers whether its first stage would be free but for their number.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use crate::board::{Board, StageBoard};
 use crate::clock::{Clock, sharpen_timers};
+use crate::group::notice::Notice;
 use crate::group::patience::{Load, Patience, Yardstick};
-use crate::group::supervisor::Notice;
 use crate::group::watch::Watch;
-use crate::group::{Job, PROBE, Passage};
-use crate::ledger::{Finished, Message};
+use crate::group::{PROBE, Passage};
+use crate::messages::{Finished, Job, Message};
 use statmux_core::backend::{Backend, BackendError, Fault, Output, Stage, StagePlan, Step};
 use statmux_core::{BatchId, GroupId, ModelId, Span};
 use statmux_sched::StageTimes;

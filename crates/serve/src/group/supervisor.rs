@@ -5,10 +5,11 @@
 
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::group::notice::Notice;
 use crate::group::patience::{Patience, Yardstick};
 use crate::group::stage::{Parcel, Run, StageThread};
-use crate::group::{Entry, Job, PROBE, Passage};
-use crate::ledger::Message;
+use crate::group::{PROBE, Passage};
+use crate::messages::{Entry, Job, Message};
 use crate::request::Departure;
 use statmux_core::backend::{Backend, BackendError, Fault, Generate, Input, Sampling, StagePlan, Task};
 use statmux_core::{BatchId, DeviceId, Group, GroupId, Span, Time};
@@ -48,19 +49,6 @@ impl Default for Supervision {
             stable_after: Span::from_millis(60_000),
         }
     }
-}
-
-/// What the supervisor is told.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// A stage is ready.
-    Opened { group: GroupId, epoch: u64 },
-    /// A stage is lost, to this batch if it ran one.
-    Failed { group: GroupId, epoch: u64, batch: Option<BatchId>, failure: BackendError },
-    /// The probe came through.
-    Probed { group: GroupId, epoch: u64 },
-    /// The server stops.
-    Stop,
 }
 
 /// Batches that may be inside a group whose models need one lap each.

@@ -5,7 +5,7 @@ use crate::http::Front;
 use crate::http::ask::{receive, respond};
 use crate::http::error::{AdminErrors, ApiError, ErrorBody, OpenAiKeyErrors, PlaceErrors};
 use crate::http::openai::json;
-use crate::site::ReplaceError;
+use crate::http::replace_error::ReplaceError;
 use crate::statistics::exposition::Form;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;

@@ -1,5 +1,6 @@
 //! From bodies to questions, through the gateway, to answers.
 
+use crate::course::Course;
 use crate::gateway::{Pending, Question, ServedModel};
 use crate::http::Front;
 use crate::http::body::Unpacking;
@@ -7,7 +8,7 @@ use crate::http::error::ApiError;
 use crate::http::fields::any_of;
 use crate::http::json::{FromJson, Json, Wrong};
 use crate::http::limits::Share;
-use crate::request::{Answer, Course};
+use crate::request::Answer;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::HeaderName;

@@ -6,9 +6,6 @@ use axum::http::header::CONTENT_ENCODING;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use std::io::{self, Write};
 
-/// The compressions that are understood.
-pub(super) const ACCEPTED: &str = "gzip, deflate";
-
 /// A body on its way in. What counts against the limit is what is kept: a body that unpacks to more is refused at the
 /// byte that is too many, and nothing beyond it is unpacked.
 pub(super) struct Unpacking {

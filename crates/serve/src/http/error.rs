@@ -6,9 +6,8 @@
 //! answers with it.
 
 use crate::gateway::ServedModel;
-use crate::http::body::ACCEPTED;
+use crate::http::replace_error::ReplaceError;
 use crate::request::{Cause, Refusal};
-use crate::site::ReplaceError;
 use axum::body::Body;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -20,6 +19,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
+
+/// The compressions that are understood.
+const ACCEPTED: &str = "gzip, deflate";
 
 /// Tells clients of OpenAI's kind whether to ask again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");

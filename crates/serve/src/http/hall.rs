@@ -4,8 +4,8 @@
 use crate::http::desk::Desk;
 use crate::http::error::{ApiError, no_such_method};
 use crate::http::middleware::{self, Surroundings};
+use crate::http::site::Site;
 use crate::http::{cors, inference};
-use crate::site::Site;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};

@@ -5,6 +5,7 @@
 //! `max_tokens`, `temperature`, `top_p`, `seed` and `stop` say how. `deadline_ms` (or `timeout`, in microseconds) is
 //! the latency asked for. Tensors that a model does not take are refused by name.
 
+use crate::course::Course;
 use crate::detokenise::TextStream;
 use crate::gateway::ServedModel;
 use crate::http::Front;
@@ -13,15 +14,16 @@ use crate::http::error::{ApiError, KeyErrors, ModelErrors, ProtocolErrors};
 use crate::http::fields::{Field, Fields, Neutral, list_schema, neutral, required, schema, taken};
 use crate::http::inputs::payloads;
 use crate::http::json::FromJson;
+use crate::http::metadata::{ModelMetadata, VERSION, metadata};
 use crate::http::openai::json;
 use crate::http::openai::options::{Generates, GenerationOptions};
 use crate::http::tensor::{Elements, Tensor, TensorBody, TensorHeader};
-use crate::request::{Answer, Course};
+use crate::request::Answer;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use statmux_core::backend::{BackendError, Input, Output, Task};
+use statmux_core::backend::{BackendError, Input, Output};
 use std::sync::Arc;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -29,9 +31,6 @@ use utoipa::{PartialSchema as _, ToSchema};
 
 /// Where the JSON of a body with binary data ends.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-/// The only version that models have.
-pub(super) const VERSION: &str = "1";
-
 const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"];
 
 #[derive(Serialize, ToSchema)]
@@ -39,23 +38,6 @@ pub(super) struct ServerMetadata {
     name: &'static str,
     version: &'static str,
     extensions: [&'static str; 4],
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct ModelMetadata<'a> {
-    name: &'a str,
-    versions: [&'static str; 1],
-    pub(super) platform: String,
-    pub(super) inputs: Vec<TensorMetadata>,
-    pub(super) outputs: Vec<TensorMetadata>,
-}
-
-/// A tensor that a model takes or gives; -1 stands for any length.
-#[derive(Serialize, ToSchema)]
-pub(super) struct TensorMetadata {
-    pub(super) name: &'static str,
-    pub(super) datatype: &'static str,
-    pub(super) shape: Vec<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -413,33 +395,4 @@ fn stopped(model: &ServedModel, tokens: &mut Vec<u32>, stops: &[String]) -> Resu
     }
     text.push_str(&stream.finish()?);
     Ok(text)
-}
-
-pub(super) fn metadata(model: &ServedModel) -> ModelMetadata<'_> {
-    let tensor = |name, datatype, shape: &[i64]| TensorMetadata { name, datatype, shape: shape.to_vec() };
-    let mut inputs = vec![tensor("input_ids", "INT64", &[-1, -1]), tensor("attention_mask", "INT64", &[-1, -1])];
-    let mut outputs = Vec::new();
-    if model.card.token_types > 0 && matches!(model.card.task, Task::Encode { .. }) {
-        inputs.push(tensor("token_type_ids", "INT64", &[-1, -1]));
-    }
-    if model.text.is_some() {
-        inputs.push(tensor("text", "BYTES", &[-1]));
-    }
-    match model.card.task {
-        Task::Encode { masked_logits } => {
-            outputs.push(tensor("embedding", "FP32", &[-1, i64::from(model.card.embedding)]));
-            if masked_logits {
-                inputs.push(tensor("positions", "INT64", &[-1, -1]));
-                outputs.push(tensor("logits", "FP32", &[-1, -1, i64::from(model.card.vocabulary)]));
-            }
-        }
-        Task::Generate => {
-            outputs.push(tensor("output_ids", "INT64", &[-1, -1]));
-            if model.text.is_some() {
-                outputs.push(tensor("text", "BYTES", &[-1]));
-            }
-        }
-    }
-    let platform = format!("statmux_{}", model.card.architecture);
-    ModelMetadata { name: &model.name, versions: [VERSION], platform, inputs, outputs }
 }

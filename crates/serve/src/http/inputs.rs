@@ -1,6 +1,6 @@
 //! From the tensors of a request under `/v2` to what models take.
 
-use super::inference::metadata;
+use super::metadata::metadata;
 use super::openai::options::{DEFAULT_MAX_TOKENS, GenerationOptions};
 use super::tensor::{Elements, Tensor};
 use crate::gateway::ServedModel;

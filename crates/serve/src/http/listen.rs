@@ -7,7 +7,7 @@ use crate::http::entrance::Entrance;
 #[cfg(unix)]
 use crate::http::entrance::UnixEntrance;
 use crate::http::hall::Hall;
-use crate::site::Site;
+use crate::http::site::Site;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -88,6 +88,15 @@ pub(crate) fn room_for(asked: usize) -> usize {
     }
     #[cfg(not(unix))]
     asked
+}
+
+/// A certificate chain and its key, as PEM texts.
+#[derive(Clone, Debug)]
+pub struct TlsPair {
+    /// The chain, own certificate first.
+    pub certificates: Vec<u8>,
+    /// The private key.
+    pub key: Vec<u8>,
 }
 
 /// TLS as it is at present, for connections that come.

@@ -6,7 +6,7 @@
 use crate::http::Front;
 use crate::http::error::{no_such_method, no_such_path};
 use crate::http::record::Template;
-use crate::http::{inference, openai, repository};
+use crate::http::{inference, metadata, openai, repository};
 use axum::extract::{Path, Request, State};
 use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, Method, Uri};
@@ -90,7 +90,7 @@ fn named(rest: &str, exists: impl Fn(&str) -> bool) -> Option<(String, Act)> {
         Some((before, "stats")) => (before, Act::Statistics),
         _ => (rest, Act::Describe),
     };
-    let unversioned = before.strip_suffix(&format!("/versions/{}", inference::VERSION));
+    let unversioned = before.strip_suffix(&format!("/versions/{}", metadata::VERSION));
     let readings = [(Some(rest), Act::Describe), (Some(before), act), (unversioned, act)];
     let mut readings = readings.into_iter().filter_map(|(name, act)| Some((name?, act)));
     let found = readings.clone().find(|(name, _)| exists(name));

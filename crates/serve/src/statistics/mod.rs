@@ -11,8 +11,9 @@ mod process;
 mod totals;
 
 use crate::board::Board;
+use crate::course::{Course, Tokens};
 use crate::event_log::LogHealth;
-use crate::request::{Cause, Course};
+use crate::request::Cause;
 use exposition::Form;
 pub use http::HttpStatistics;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -68,15 +69,6 @@ struct ModelStatistics {
     batches: Histogram,
     prompt_tokens: Counter,
     generated_tokens: Counter,
-}
-
-/// Tokens that a request took in and gave out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// Of what was asked.
-    pub prompt: u64,
-    /// Of the answer, if tokens were generated.
-    pub generated: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

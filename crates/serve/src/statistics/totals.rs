@@ -1,7 +1,7 @@
 //! How many requests of a model ended how, and how long they took: sums for clients that ask, kept while placements
 //! come and go.
 
-use crate::request::Course;
+use crate::course::Course;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 

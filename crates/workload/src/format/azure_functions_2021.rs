@@ -6,9 +6,10 @@
 //! Zhang et al., Faster and Cheaper Serverless Computing on Harvested Resources, SOSP 2021.
 
 use crate::clock::{Clock, Unit};
+use crate::messages::bad_seconds;
 use crate::names::Names;
 use crate::recorded::{Instants, Trace};
-use crate::rows::{Rows, bad_seconds};
+use crate::rows::Rows;
 use statmux_core::files::FileError;
 use statmux_core::{Span, Time};
 use std::path::PathBuf;

@@ -4,8 +4,8 @@
 //!
 //! Patel et al., Splitwise, ISCA 2024.
 
-use super::stem;
 use crate::clock::{Clock, Unit};
+use crate::input::stem;
 use crate::recorded::{Instants, Trace};
 use crate::rows::Rows;
 use statmux_core::Lengths;

@@ -15,9 +15,9 @@ mod servegen;
 mod splitwise;
 
 use crate::input::Input;
+use crate::messages::shorten;
 use crate::recorded::Trace;
 use crate::requests::Columns;
-use crate::rows::shorten;
 use serde::Deserialize;
 use statmux_core::Time;
 use statmux_core::files::FileError;
@@ -186,12 +186,4 @@ impl FromStr for Format {
             }
         })
     }
-}
-
-/// A file's name without folder and endings: how a trace is called whose rows name nothing.
-pub(crate) fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let end = [".gz", ".zst"].iter().fold(&*name, |name, ending| name.strip_suffix(ending).unwrap_or(name));
-    let end = [".csv", ".jsonl", ".parquet"].iter().fold(end, |name, ending| name.strip_suffix(ending).unwrap_or(name));
-    end.to_owned()
 }

@@ -4,9 +4,8 @@
 //! Timestamps come in steps of some seconds, so that bursts in it are an artefact. Blocks of shared prompts
 //! (`hash_ids`) and all other fields are not read. Qin et al., Mooncake, FAST 2025.
 
-use super::stem;
 use crate::clock::{Clock, Unit};
-use crate::input::{Lines, MOST_REQUESTS};
+use crate::input::{Lines, MOST_REQUESTS, stem};
 use crate::names::Names;
 use crate::recorded::{Instants, Trace};
 use crate::rows::whole;

@@ -6,9 +6,8 @@
 //! drawn. The mean of the fitted gaps differs from 1 / rate, so the shape is taken from the fit and the scale from the
 //! rate. Xiang et al., ServeGen, 2025.
 
-use super::stem;
 use crate::clock::{Clock, Epoch, Unit};
-use crate::input::Input;
+use crate::input::{Input, stem};
 use crate::names::Names;
 use crate::recorded::{GapShape, OwnClock, RateWindow, Recorded, Trace};
 use crate::rows::{Row, Rows};
@@ -127,7 +126,7 @@ impl Clients {
             other => {
                 let other = String::from_utf8_lossy(other).into_owned();
                 return Err(
-                    row.error(format!("dist is `{}`; Gamma or Weibull was expected", crate::rows::shorten(&other)))
+                    row.error(format!("dist is `{}`; Gamma or Weibull was expected", crate::messages::shorten(&other)))
                 );
             }
         };

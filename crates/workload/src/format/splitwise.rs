@@ -3,8 +3,8 @@
 //! A function is an application; where a file has none, all calls belong to one, named by the file. Timestamps are
 //! seconds. Patel et al., Splitwise, ISCA 2024.
 
-use super::stem;
 use crate::clock::{Clock, Unit};
+use crate::input::stem;
 use crate::names::Names;
 use crate::recorded::{Instants, Trace};
 use crate::rows::Rows;

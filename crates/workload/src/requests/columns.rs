@@ -1,7 +1,8 @@
 //! Which columns of a file hold what, ours or anybody's.
 
 use crate::clock::{Clock, Unit};
-use crate::rows::{columns, find_column, missing_column, shorten};
+use crate::messages::shorten;
+use crate::rows::{columns, find_column, missing_column};
 use serde::Deserialize;
 use statmux_core::files::{FileError, nearest};
 use std::path::Path;

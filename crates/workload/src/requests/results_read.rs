@@ -2,8 +2,9 @@
 
 use super::Kind;
 use crate::input::MOST_REQUESTS;
+use crate::messages::{bad_seconds, shorten};
 use crate::names::Names;
-use crate::rows::{Row, Rows, bad_seconds, shorten, whole};
+use crate::rows::{Row, Rows, whole};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;

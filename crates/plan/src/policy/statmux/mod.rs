@@ -14,17 +14,16 @@ mod judge;
 mod limit;
 mod moves;
 mod pieces;
-pub mod scheduling;
 
-pub use scheduling::{Scheduling, SchedulingChoice};
+pub use crate::scheduling::{Scheduling, SchedulingChoice};
 
 use super::alpaserve::Alpaserve;
 use super::buckets::Buckets;
 use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Report, Search};
 use crate::enumerate::{all_devices, groups_and_leftover};
 use crate::evaluate::Evaluator;
+use crate::parameters::Parameters;
 use crate::problem::Problem;
-use crate::table::Parameters;
 use catalogue::Catalogue;
 use climb::{Judged, Until, climb};
 use dice::Dice;

@@ -1,12 +1,12 @@
 //! `/v1/embeddings`.
 
 use super::{Usage, json};
+use crate::course::Course;
 use crate::http::Front;
 use crate::http::ask::{TextOrTokens, ask_all, model, receive, respond};
 use crate::http::error::{ApiError, OpenAiErrors};
 use crate::http::fields::{Field, Fields, ignored, required, schema, taken};
 use crate::http::json::FromJson;
-use crate::request::Course;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine;

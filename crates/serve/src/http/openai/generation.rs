@@ -2,12 +2,12 @@
 
 use super::Usage;
 use super::options::GenerationOptions;
+use crate::course::Course;
 use crate::detokenise::TextStream;
 use crate::gateway::{Event, Pending, ServedModel};
 use crate::http::Front;
 use crate::http::ask::submit_all;
 use crate::http::error::ApiError;
-use crate::request::Course;
 use futures_util::future::try_join_all;
 use statmux_core::backend::{BackendError, Finish, Output};
 use statmux_core::{Span, Time};

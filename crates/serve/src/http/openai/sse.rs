@@ -2,9 +2,9 @@
 
 use super::Usage;
 use super::generation::{Choices, Generation, Piece};
+use crate::course::Course;
 use crate::http::ask::note_course;
 use crate::http::error::ApiError;
-use crate::request::Course;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};

@@ -2,10 +2,10 @@
 
 mod access;
 mod limits;
-pub(crate) mod log;
 
 use crate::args::{Common, Format, ScenarioArg};
 use crate::interrupt;
+use crate::log;
 use crate::output::{End, print_line, say};
 use crate::progress::Bar;
 use crate::scenario::load;

@@ -10,6 +10,7 @@ use crate::engine::{Engine, EngineSettings, Past, Record, StartError, holds_noth
 use crate::event_log::{Line, LogHeader};
 use crate::gateway::Gateway;
 use crate::http::desk::Desk;
+use crate::http::replace_error::ReplaceError;
 use crate::http::{Front, router};
 use crate::request::Cause;
 use crate::statistics::Statistics;
@@ -50,26 +51,6 @@ pub(crate) struct Site {
 struct Live {
     front: Arc<Front>,
     router: Router,
-}
-
-/// Why a placement could not take the place of another.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReplaceError {
-    /// One change at a time.
-    #[error("the placement is being changed already")]
-    Busy,
-    /// The server is about to stop.
-    #[error("the server is shutting down")]
-    Draining,
-    /// The new engine did not start.
-    #[error("the placement could not be started, and {}", if *.restored { "the one before serves again" } else { "nor could the one before" })]
-    Start {
-        /// Why.
-        #[source]
-        cause: StartError,
-        /// Whether what was served before is served again.
-        restored: bool,
-    },
 }
 
 impl Live {
