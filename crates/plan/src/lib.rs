@@ -19,6 +19,7 @@ pub mod parameters;
 pub mod partition;
 pub mod policy;
 pub mod problem;
+pub mod scene;
 pub mod scheduling;
 pub mod table;
 pub mod unserved;
@@ -27,6 +28,7 @@ pub use evaluate::{Evaluation, Evaluator, Score};
 pub use parameters::Parameters;
 pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Silent};
 pub use problem::Problem;
+pub use scene::Scene;
 pub use table::PlannerTable;
 
 // Random problems are shared with the tests outside, which know this crate by its name.

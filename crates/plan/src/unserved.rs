@@ -1,25 +1,10 @@
 //! Models that nobody serves, and why: what an attainment over all requests does not show.
 
+use crate::Scene;
 use crate::feasible::{fastest, fitting, largest_memory, seated};
 use crate::memory::{Footprint, Room};
 use statmux_core::files::{ResultsFile, UnservedModel};
-use statmux_core::{Cluster, Group, ModelSpec, Placement, PlacementWindows, Workload};
-use statmux_sim::SimulationSettings;
-
-/// What a placement was judged in.
-#[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
-    /// The devices.
-    pub cluster: &'a Cluster,
-    /// The models, by id.
-    pub models: &'a [ModelSpec],
-    /// How it was simulated.
-    pub settings: &'a SimulationSettings,
-    /// What arrived.
-    pub workload: &'a Workload,
-    /// What was loaded where.
-    pub windows: &'a PlacementWindows,
-}
+use statmux_core::{Group, Placement, PlacementWindows};
 
 /// Why a model is not served, the first that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +38,7 @@ impl Reason {
 
 /// The models of `results` that have no replica, or requests of which none was answered in time; those with the most
 /// requests first.
-pub fn unserved(scene: &Scene<'_>, results: &ResultsFile) -> Vec<UnservedModel> {
+pub fn unserved(scene: &Scene<'_, PlacementWindows>, results: &ResultsFile) -> Vec<UnservedModel> {
     let mut unserved: Vec<(usize, UnservedModel)> = Vec::new();
     for (index, result) in results.models.iter().enumerate() {
         let missed_all = result.requests > 0 && result.served_in_slo == 0;
@@ -69,7 +54,7 @@ pub fn unserved(scene: &Scene<'_>, results: &ResultsFile) -> Vec<UnservedModel> 
     unserved.into_iter().map(|(_, model)| model).collect()
 }
 
-fn reason(scene: &Scene<'_>, model: usize, replicas: u32) -> (Reason, String) {
+fn reason(scene: &Scene<'_, PlacementWindows>, model: usize, replicas: u32) -> (Reason, String) {
     let Scene { cluster, settings, .. } = *scene;
     let spec = &scene.models[model];
     let profile = &spec.profile.name;
@@ -103,7 +88,7 @@ fn reason(scene: &Scene<'_>, model: usize, replicas: u32) -> (Reason, String) {
     if replicas == 0 {
         return (Reason::Policy, left_out(scene, model));
     }
-    let groups = scene.windows.0.iter().flat_map(|window| &window.placement.groups);
+    let groups = scene.placement.0.iter().flat_map(|window| &window.placement.groups);
     let holders = groups.filter(|group| group.models.iter().any(|held| held.index() == model));
     let here = holders.filter_map(|group| {
         let stages = group.stage_seconds(cluster, spec, settings.stage_penalty, 1)?;
@@ -119,7 +104,7 @@ fn reason(scene: &Scene<'_>, model: usize, replicas: u32) -> (Reason, String) {
 }
 
 /// The longest SLO of any request to `model`, in seconds.
-fn longest_slo(scene: &Scene<'_>, model: usize) -> f64 {
+fn longest_slo(scene: &Scene<'_, PlacementWindows>, model: usize) -> f64 {
     let seconds = |span: statmux_core::Span| {
         if span == statmux_core::Span::MAX { f64::INFINITY } else { span.seconds() }
     };
@@ -129,9 +114,9 @@ fn longest_slo(scene: &Scene<'_>, model: usize) -> f64 {
 }
 
 /// What the policy had for a model that it gave no replica.
-fn left_out(scene: &Scene<'_>, model: usize) -> String {
+fn left_out(scene: &Scene<'_, PlacementWindows>, model: usize) -> String {
     let placement = |window: &statmux_core::Window| room_for(scene, &window.placement, model);
-    let Some(first) = scene.windows.0.first() else { return "nothing is placed".to_owned() };
+    let Some(first) = scene.placement.0.first() else { return "nothing is placed".to_owned() };
     match placement(first) {
         Some(group) => format!("the policy left it out, though group {group} has room for it"),
         None if first.placement.devices() < scene.cluster.len() => {
@@ -143,7 +128,7 @@ fn left_out(scene: &Scene<'_>, model: usize) -> String {
 }
 
 /// The first group that has room for `model`.
-fn room_for(scene: &Scene<'_>, placement: &Placement, model: usize) -> Option<usize> {
+fn room_for(scene: &Scene<'_, PlacementWindows>, placement: &Placement, model: usize) -> Option<usize> {
     let max_batch = scene.settings.scheduler.max_batch.max(1);
     let footprint = |group: &Group, model: usize| Footprint::new(&scene.models[model], group.config, max_batch);
     let fits = |group: &&Group| {

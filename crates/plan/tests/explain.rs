@@ -6,9 +6,9 @@ mod common;
 use common::{Case, Dice, any_case};
 use proptest::prelude::*;
 use statmux_core::{DeviceId, Group, ModelId, ParallelConfig, Placement, PlacementWindows, Slo, Span};
-use statmux_plan::explain::{Cause, Change, Explanation, Setting, losses, remedies, without};
+use statmux_plan::explain::{Cause, Change, Explanation, losses, remedies, without};
 use statmux_plan::policy;
-use statmux_plan::{Evaluator, Parameters, Silent};
+use statmux_plan::{Evaluator, Parameters, Scene, Silent};
 use statmux_sim::simulate;
 
 /// A placement with some replicas taken away, so that there is something to explain.
@@ -23,9 +23,9 @@ fn placement(case: &Case, seed: u64) -> Option<Placement> {
     Some(placement)
 }
 
-fn setting<'a>(case: &'a Case, placement: &'a Placement) -> Setting<'a> {
+fn scene<'a>(case: &'a Case, placement: &'a Placement) -> Scene<'a> {
     let Case { cluster, models, settings, train } = case;
-    Setting { cluster, models, settings, placement, workload: train }
+    Scene { cluster, models, settings, placement, workload: train }
 }
 
 fn missed(case: &Case, placement: &Placement) -> u64 {
@@ -41,7 +41,7 @@ proptest! {
     fn every_miss_has_one_cause_and_one_time(seed in any::<u64>()) {
         let case = any_case(seed);
         let Some(placement) = placement(&case, seed) else { return Ok(()) };
-        let explanation = Explanation::new(&setting(&case, &placement), 7).expect("it runs");
+        let explanation = Explanation::new(&scene(&case, &placement), 7).expect("it runs");
         prop_assert_eq!(explanation.missed(), missed(&case, &placement));
         let counts = case.train.counts(case.models.len());
         for misses in &explanation.models {
@@ -62,9 +62,9 @@ proptest! {
     fn remedies_help_as_much_as_they_say(seed in any::<u64>()) {
         let case = any_case(seed);
         let Some(placement) = placement(&case, seed) else { return Ok(()) };
-        let setting = setting(&case, &placement);
-        let explanation = Explanation::new(&setting, 1).expect("it runs");
-        for remedy in remedies(&setting, &explanation).expect("they run") {
+        let scene = scene(&case, &placement);
+        let explanation = Explanation::new(&scene, 1).expect("it runs");
+        for remedy in remedies(&scene, &explanation).expect("they run") {
             prop_assert!(remedy.missed < explanation.missed());
             if let Change::Replica { model, group } = remedy.change {
                 let mut more = placement.clone();
@@ -81,7 +81,7 @@ proptest! {
     fn a_lost_group_serves_nobody(seed in any::<u64>()) {
         let case = any_case(seed);
         let Some(placement) = placement(&case, seed) else { return Ok(()) };
-        let losses = losses(&setting(&case, &placement)).expect("they run");
+        let losses = losses(&scene(&case, &placement)).expect("they run");
         for (group, lost) in placement.groups.iter().zip(losses) {
             let left = without(&placement, &group.devices[..1]);
             prop_assert_eq!(left.replicas(), placement.replicas() - group.models.len());
@@ -108,7 +108,7 @@ fn who_floods_and_who_suffers_are_told_apart() {
     let models = vec![ModelId(0), ModelId(1)];
     let group = Group { devices: vec![DeviceId(0)], config: ParallelConfig::SINGLE, models };
     let placement = Placement { groups: vec![group] };
-    let explanation = Explanation::new(&setting(&case, &placement), 1).expect("it runs");
+    let explanation = Explanation::new(&scene(&case, &placement), 1).expect("it runs");
     let causes: Vec<_> = explanation.models.iter().map(|misses| (misses.model, misses.causes)).collect();
     let [flooding, suffering] = causes.as_slice() else { panic!("both miss: {causes:?}") };
     assert_eq!((flooding.0, suffering.0), (ModelId(1), ModelId(0)));

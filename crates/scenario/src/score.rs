@@ -6,9 +6,10 @@ use statmux_core::files::{FileError, PlacementFile, ResultsFile};
 use statmux_core::summary::{Finished, GroupUse};
 use statmux_core::{Outcome, PlacementWindows, Share, Workload};
 use statmux_plan::Plan;
+use statmux_plan::Scene;
 use statmux_plan::notes::hops;
 use statmux_plan::policy::statmux::Scheduling;
-use statmux_plan::unserved::{Scene, unserved};
+use statmux_plan::unserved::unserved;
 use statmux_sim::{Observer, Run, SimulationSettings, simulate, simulate_observed};
 use std::borrow::Cow;
 use std::path::Path;
@@ -131,7 +132,7 @@ impl Scenario {
     ) -> ResultsFile {
         let (models, warmup, seed) = (&self.models, self.simulation.warmup, self.seed.0);
         let mut results = Finished { workload, models, windows, outcomes, groups, warmup, seed }.results();
-        let scene = Scene { cluster: &self.cluster, models, settings, workload, windows };
+        let scene = Scene { cluster: &self.cluster, models, settings, workload, placement: windows };
         results.unserved = unserved(&scene, &results);
         results.notes.extend(hops(&self.cluster, models, windows));
         results.judged_by(self.planner.floor())

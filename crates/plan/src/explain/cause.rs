@@ -1,6 +1,6 @@
 //! Who misses, when, and why.
 
-use super::Setting;
+use crate::Scene;
 use crate::memory::{Footprint, Room};
 use rayon::prelude::*;
 use statmux_core::{GroupId, ModelId, Outcome, Span, Time, Workload};
@@ -83,15 +83,15 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Simulates `setting` as it is, and each model with misses alone; the run is cut into `parts` for the pictures.
-    pub fn new(setting: &Setting<'_>, parts: usize) -> Result<Self, SimulateError> {
-        let outcomes = setting.outcomes()?;
-        let holders = setting.placement.holders(setting.models.len());
-        let end = setting.workload.arrived.last().copied().unwrap_or(Time::ZERO).since(Time::ZERO);
+    /// Simulates `scene` as it is, and each model with misses alone; the run is cut into `parts` for the pictures.
+    pub fn new(scene: &Scene<'_>, parts: usize) -> Result<Self, SimulateError> {
+        let outcomes = scene.outcomes()?;
+        let holders = scene.placement.holders(scene.models.len());
+        let end = scene.workload.arrived.last().copied().unwrap_or(Time::ZERO).since(Time::ZERO);
         let part = Span::from_nanos(end.nanos() / parts.max(1) as u64 + 1);
-        let fastest = fastest(setting)?;
-        let mut rows = vec![Vec::new(); setting.models.len()];
-        for (row, model) in setting.workload.model.iter().enumerate() {
+        let fastest = fastest(scene)?;
+        let mut rows = vec![Vec::new(); scene.models.len()];
+        for (row, model) in scene.workload.model.iter().enumerate() {
             rows[model.index()].push(row);
         }
         let explain = |(index, own): (usize, Vec<usize>)| -> Result<Option<ModelMisses>, SimulateError> {
@@ -100,8 +100,8 @@ impl Explanation {
             if missed.is_empty() {
                 return Ok(None);
             }
-            let workload = only(setting.workload, &own);
-            let alone = Setting { workload: &workload, ..*setting }.outcomes()?;
+            let workload = only(scene.workload, &own);
+            let alone = Scene { workload: &workload, ..*scene }.outcomes()?;
             let mut misses = ModelMisses {
                 model,
                 replicas: holders[model.index()].len(),
@@ -110,8 +110,8 @@ impl Explanation {
                 causes: [0; Cause::ALL.len()],
                 over_time: vec![0; parts],
             };
-            let without = if has_room(setting, model) { Cause::NoReplica } else { Cause::NoMemory };
-            let slo = setting.models[model.index()].slo_seconds().unwrap_or(f64::INFINITY);
+            let without = if has_room(scene, model) { Cause::NoReplica } else { Cause::NoMemory };
+            let slo = scene.models[model.index()].slo_seconds().unwrap_or(f64::INFINITY);
             for k in missed {
                 let slo = workload.slo.get(k).map_or(slo, |span| span.seconds());
                 let cause = match (outcomes[own[k]], fastest[model.index()]) {
@@ -149,8 +149,8 @@ impl Explanation {
 }
 
 /// The least latency of each model on an idle group that holds it, fixed overhead included; `None` without one.
-fn fastest(setting: &Setting<'_>) -> Result<Vec<Option<Span>>, SimulateError> {
-    let Setting { cluster, models, settings, placement, .. } = *setting;
+fn fastest(scene: &Scene<'_>) -> Result<Vec<Option<Span>>, SimulateError> {
+    let Scene { cluster, models, settings, placement, .. } = *scene;
     let times = StageTimes::new(placement, cluster, models, settings.stage_penalty, 1)?;
     let overhead = settings.scheduler.fixed_overhead;
     let idle = |group: GroupId, model| times.spans(group, model, 1).map(|spans| spans.iter().copied().sum::<Span>());
@@ -162,17 +162,17 @@ fn fastest(setting: &Setting<'_>) -> Result<Vec<Option<Span>>, SimulateError> {
 }
 
 /// Whether some group could hold `model` beside what it holds.
-fn has_room(setting: &Setting<'_>, model: ModelId) -> bool {
-    (0..setting.placement.groups.len()).any(|group| fits(setting, group, model))
+fn has_room(scene: &Scene<'_>, model: ModelId) -> bool {
+    (0..scene.placement.groups.len()).any(|group| fits(scene, group, model))
 }
 
 /// Whether the group at `index` could hold `model` beside what it holds.
-pub(super) fn fits(setting: &Setting<'_>, index: usize, model: ModelId) -> bool {
-    let group = &setting.placement.groups[index];
-    let max_batch = setting.settings.scheduler.max_batch.max(1);
-    let footprint = |id: ModelId| Footprint::new(&setting.models[id.index()], group.config, max_batch);
+pub(super) fn fits(scene: &Scene<'_>, index: usize, model: ModelId) -> bool {
+    let group = &scene.placement.groups[index];
+    let max_batch = scene.settings.scheduler.max_batch.max(1);
+    let footprint = |id: ModelId| Footprint::new(&scene.models[id.index()], group.config, max_batch);
     let held = group.models.iter().filter_map(|&held| footprint(held));
-    let taken = held.fold(Room::new(group, setting.cluster), Room::with);
+    let taken = held.fold(Room::new(group, scene.cluster), Room::with);
     footprint(model).is_some_and(|footprint| taken.with(footprint).holds())
 }
 

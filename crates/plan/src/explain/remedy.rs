@@ -1,7 +1,8 @@
 //! Single changes, each tried by simulation: what it would have saved, and what a lost group would cost.
 
+use super::Explanation;
 use super::cause::fits;
-use super::{Explanation, Setting};
+use crate::Scene;
 use crate::memory::{Footprint, Room};
 use rayon::prelude::*;
 use statmux_core::{
@@ -52,11 +53,11 @@ pub struct Remedy {
 }
 
 /// The best change of each kind, those that leave the fewest misses first; only changes that help.
-pub fn remedies(setting: &Setting<'_>, explanation: &Explanation) -> Result<Vec<Remedy>, SimulateError> {
-    let kinds = [schedulings(setting), replicas(setting, explanation), devices(setting, explanation), longer_slos()];
+pub fn remedies(scene: &Scene<'_>, explanation: &Explanation) -> Result<Vec<Remedy>, SimulateError> {
+    let kinds = [schedulings(scene), replicas(scene, explanation), devices(scene, explanation), longer_slos()];
     let mut best = Vec::new();
     for changes in kinds {
-        let tried: Vec<_> = changes.par_iter().map(|change| missed_with(setting, change)).collect();
+        let tried: Vec<_> = changes.par_iter().map(|change| missed_with(scene, change)).collect();
         let mut left: Option<Remedy> = None;
         for (change, missed) in changes.into_iter().zip(tried) {
             let missed = missed?;
@@ -71,9 +72,9 @@ pub fn remedies(setting: &Setting<'_>, explanation: &Explanation) -> Result<Vec<
 }
 
 /// Misses if each group in turn were lost from the beginning, by group.
-pub fn losses(setting: &Setting<'_>) -> Result<Vec<u64>, SimulateError> {
-    let lost = |group: &Group| Setting { placement: &without(setting.placement, &group.devices), ..*setting }.missed();
-    let losses: Vec<_> = setting.placement.groups.par_iter().map(lost).collect();
+pub fn losses(scene: &Scene<'_>) -> Result<Vec<u64>, SimulateError> {
+    let lost = |group: &Group| Scene { placement: &without(scene.placement, &group.devices), ..*scene }.missed();
+    let losses: Vec<_> = scene.placement.groups.par_iter().map(lost).collect();
     losses.into_iter().collect()
 }
 
@@ -86,38 +87,38 @@ pub fn without(placement: &Placement, devices: &[DeviceId]) -> Placement {
     left
 }
 
-fn missed_with(setting: &Setting<'_>, change: &Change) -> Result<u64, SimulateError> {
+fn missed_with(scene: &Scene<'_>, change: &Change) -> Result<u64, SimulateError> {
     match change {
         Change::Scheduling { dispatch, discipline } => {
-            let mut settings = setting.settings.clone();
+            let mut settings = scene.settings.clone();
             settings.scheduler.dispatch = *dispatch;
             settings.scheduler.discipline = *discipline;
-            Setting { settings: &settings, ..*setting }.missed()
+            Scene { settings: &settings, ..*scene }.missed()
         }
         Change::Replica { model, group } => {
-            let mut placement = setting.placement.clone();
+            let mut placement = scene.placement.clone();
             let models = &mut placement.groups[group.index()].models;
             models.push(*model);
             models.sort_unstable();
-            Setting { placement: &placement, ..*setting }.missed()
+            Scene { placement: &placement, ..*scene }.missed()
         }
         Change::Device { models } => {
-            let cluster = with_device(setting.cluster);
-            let mut placement = setting.placement.clone();
-            placement.groups.push(extra_group(setting.cluster, models.clone()));
-            Setting { cluster: &cluster, placement: &placement, ..*setting }.missed()
+            let cluster = with_device(scene.cluster);
+            let mut placement = scene.placement.clone();
+            placement.groups.push(extra_group(scene.cluster, models.clone()));
+            Scene { cluster: &cluster, placement: &placement, ..*scene }.missed()
         }
         Change::LongerSlo(factor) => {
-            let models: Vec<ModelSpec> = setting.models.iter().map(|model| longer(model, *factor)).collect();
-            let slo = setting.workload.slo.iter().map(|&slo| stretched(slo, *factor)).collect();
-            let workload = Workload { slo, ..setting.workload.clone() };
-            Setting { models: &models, workload: &workload, ..*setting }.missed()
+            let models: Vec<ModelSpec> = scene.models.iter().map(|model| longer(model, *factor)).collect();
+            let slo = scene.workload.slo.iter().map(|&slo| stretched(slo, *factor)).collect();
+            let workload = Workload { slo, ..scene.workload.clone() };
+            Scene { models: &models, workload: &workload, ..*scene }.missed()
         }
     }
 }
 
-fn schedulings(setting: &Setting<'_>) -> Vec<Change> {
-    let now = &setting.settings.scheduler;
+fn schedulings(scene: &Scene<'_>) -> Vec<Change> {
+    let now = &scene.settings.scheduler;
     // Without admission, waiting requests are never given up, and comparing rules says little.
     if now.admission == Admission::None {
         return Vec::new();
@@ -127,24 +128,24 @@ fn schedulings(setting: &Setting<'_>) -> Vec<Change> {
     other.map(|(dispatch, discipline)| Change::Scheduling { dispatch, discipline }).collect()
 }
 
-fn replicas(setting: &Setting<'_>, explanation: &Explanation) -> Vec<Change> {
-    let groups = &setting.placement.groups;
+fn replicas(scene: &Scene<'_>, explanation: &Explanation) -> Vec<Change> {
+    let groups = &scene.placement.groups;
     let most_missed = explanation.models.iter().take(MODELS).map(|misses| misses.model);
     let additions = most_missed.flat_map(|model| {
-        let takes = move |&group: &usize| !groups[group].models.contains(&model) && fits(setting, group, model);
+        let takes = move |&group: &usize| !groups[group].models.contains(&model) && fits(scene, group, model);
         (0..groups.len()).filter(takes).map(move |group| Change::Replica { model, group: GroupId(group as u32) })
     });
     additions.collect()
 }
 
 /// One more device: with as many of the models that miss most as it holds, and with the first of them alone.
-fn devices(setting: &Setting<'_>, explanation: &Explanation) -> Vec<Change> {
-    let max_batch = setting.settings.scheduler.max_batch.max(1);
-    let cluster = with_device(setting.cluster);
-    let mut taken = Room::new(&extra_group(setting.cluster, Vec::new()), &cluster);
+fn devices(scene: &Scene<'_>, explanation: &Explanation) -> Vec<Change> {
+    let max_batch = scene.settings.scheduler.max_batch.max(1);
+    let cluster = with_device(scene.cluster);
+    let mut taken = Room::new(&extra_group(scene.cluster, Vec::new()), &cluster);
     let mut held = Vec::new();
     for misses in &explanation.models {
-        let model = &setting.models[misses.model.index()];
+        let model = &scene.models[misses.model.index()];
         let Some(footprint) = Footprint::new(model, ParallelConfig::SINGLE, max_batch) else { continue };
         if taken.with(footprint).holds() {
             taken = taken.with(footprint);

@@ -7,7 +7,8 @@ use crate::scenario::load;
 use clap::Args;
 use serde::Serialize;
 use statmux_core::PlacementWindows;
-use statmux_plan::explain::{Cause, Change, Explanation, Remedy, Setting, losses, remedies};
+use statmux_plan::Scene;
+use statmux_plan::explain::{Cause, Change, Explanation, Remedy, losses, remedies};
 use statmux_report::number;
 use statmux_report::sparkline::{Glyphs, sparkline};
 use statmux_report::table::{Cell, Column, Table};
@@ -92,16 +93,16 @@ pub(crate) fn run(args: &ExplainArgs, common: Common) -> anyhow::Result<End> {
         let what = "explain looks at one placement at a time, and this file has several windows";
         return Err(UsageError(format!("{}: {what}", args.placement.placement.display())).into());
     };
-    let setting = Setting {
+    let scene = Scene {
         cluster: &scenario.cluster,
         models: &scenario.models,
         settings: &scenario.simulation,
         placement: &window.placement,
         workload: &scenario.test,
     };
-    let explanation = Explanation::new(&setting, PARTS)?;
-    let remedies = remedies(&setting, &explanation)?;
-    let losses = losses(&setting)?;
+    let explanation = Explanation::new(&scene, PARTS)?;
+    let remedies = remedies(&scene, &explanation)?;
+    let losses = losses(&scene)?;
     let result = ExplainResult::new(&scenario, &windows, &explanation, &remedies, &losses);
     print(common.format, || result.text(), &result)?;
     Ok(End::Done)

@@ -2,6 +2,7 @@
 
 use statmux_core::ModelSpec;
 use statmux_core::files::ModelResult;
+use statmux_plan::feasible::{fastest, fitting};
 use statmux_report::number;
 use statmux_scenario::Scenario;
 
@@ -48,24 +49,21 @@ fn list(named: Vec<String>, all: usize) -> String {
 
 /// What keeps a model from being served in time on idle devices.
 fn obstacle(scenario: &Scenario, model: &ModelSpec) -> Option<String> {
-    let devices = scenario.cluster.devices();
-    let memory = devices.iter().map(|device| device.memory).max()?;
-    let speed = devices.iter().map(|device| device.speed).fold(0.0, f64::max);
-    let fits = model.profile.configs().filter(|(_, profile)| profile.largest_stage_weight() <= memory);
-    let seconds = fits.filter_map(|(config, profile)| {
-        let penalty = 1.0 + scenario.simulation.stage_penalty * f64::from(config.pp);
-        let stages = profile.stage_seconds.get(&1)?.iter().sum::<f64>();
-        let overhead = scenario.simulation.scheduler.fixed_overhead.seconds();
-        Some((stages * penalty / speed + overhead, config.devices()))
-    });
-    let mut seconds: Vec<(f64, u32)> = seconds.collect();
+    let Scenario { cluster, simulation, .. } = scenario;
+    let speed = fastest(cluster);
+    let overhead = simulation.scheduler.fixed_overhead.seconds();
+    let fitting = fitting(cluster, model);
+    let seconds = fitting
+        .iter()
+        .map(|feasible| (feasible.latency(simulation.stage_penalty, speed) + overhead, feasible.config.devices()));
+    let mut seconds: Vec<(f64, u32)> = seconds.filter(|(alone, _)| alone.is_finite()).collect();
     seconds.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let Some(&(fastest, _)) = seconds.first() else { return Some("no configuration of it fits a device".to_owned()) };
+    let Some(&(quickest, _)) = seconds.first() else { return Some("no configuration of it fits a device".to_owned()) };
     let slo = model.slo_seconds()?;
     let shown = number::latency(slo);
-    if slo < fastest {
-        let fastest = number::latency(fastest);
-        return Some(format!("its deadline of {shown} is below the {fastest} of its fastest configuration"));
+    if slo < quickest {
+        let quickest = number::latency(quickest);
+        return Some(format!("its deadline of {shown} is below the {quickest} of its fastest configuration"));
     }
     let alone = seconds.iter().find(|&&(_, devices)| devices == 1).filter(|&&(alone, _)| slo < alone);
     alone.map(|&(alone, _)| {
