@@ -1,7 +1,9 @@
 //! Where files go: links are followed, what is no file is written through, everything else is whole or not there.
 #![cfg(unix)]
 
-use statmux_core::files::{AtomicFile, check_folder, check_output, is_stdout, is_written_through, write_atomically};
+use statmux_core::files::{
+    AtomicFile, check_folder, check_output, is_stdout, is_written_through, unwritten, write_atomically,
+};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -123,4 +125,21 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(reader);
     // A second end keeps opening by name from failing where it needs a reader.
     write_atomically(Path::new(&format!("/dev/fd/{number}")), &[7; 1 << 20]).expect("nobody wants it");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_fails_in_the_end_is_told_from_what_was_wrong_from_the_start() {
+    let full = Path::new("/dev/full");
+    let early = check_output(full).expect_err("it takes nothing");
+    assert!(!early.is_while_writing(), "{early}");
+    for length in [1, 1 << 20] {
+        let late = write_atomically(full, &vec![7; length]).expect_err("it takes nothing");
+        assert!(late.is_while_writing(), "{late}");
+        assert!(late.to_string().contains("no space is left"), "{late}");
+        let mut file = AtomicFile::create(full).expect("it can be opened");
+        let late =
+            file.write_all(&vec![7; length]).map_err(|cause| unwritten(full, cause)).and_then(|()| file.commit());
+        assert!(late.expect_err("it takes nothing").is_while_writing());
+    }
 }

@@ -46,7 +46,8 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     say(format!("error: {}", causes.join(": ")));
     let is_input = error.chain().any(|cause| {
         let of_scenario = cause.downcast_ref::<ScenarioError>().is_some_and(ScenarioError::is_input);
-        of_scenario || cause.is::<FileError>() || cause.is::<UsageError>()
+        let of_file = cause.downcast_ref::<FileError>().is_some_and(|error| !error.is_while_writing());
+        of_scenario || of_file || cause.is::<UsageError>()
     });
     ExitCode::from(if is_input { 2 } else { 1 })
 }

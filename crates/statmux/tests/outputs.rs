@@ -194,3 +194,30 @@ fn stdout_that_takes_nothing_is_an_error_and_a_closed_pipe_is_none() {
     let (code, stdout, _) = shell(&session, "set -o pipefail; statmux plan s.toml -q -o - | true; echo $?");
     assert_eq!((code, stdout.trim()), (Some(0), "0"));
 }
+
+#[test]
+fn results_that_cannot_be_written_in_the_end_are_failed_runs() {
+    // Long names make long results: longer than files may become here, though not too long for the check.
+    let long = "x".repeat(30_000);
+    let session = Session::new(|text| text.replace("\"m{i}\"", &format!("\"m{{i}}-{long}\"")));
+    assert_eq!(session.run("plan s.toml -o p.json").code, 0);
+    session.write("r.csv", &format!("arrival_s,model\n{}", format!("0.5,{long}\n").repeat(4)));
+    let before = session.files();
+    for (command, _) in WRITERS {
+        let command = command.replace("--days 0.01", "--days 3");
+        for old in [false, true] {
+            if old {
+                session.write(NAME, "old");
+            }
+            let limited = format!("trap '' XFSZ; ulimit -f 64; statmux {}", typed(&command, NAME));
+            let (code, _, stderr) = shell(&session, &limited);
+            assert_eq!(code, Some(1), "{command}: {stderr}");
+            assert!(stderr.contains(&format!("error: {NAME}: cannot be written")), "{command}: {stderr}");
+            if old {
+                assert_eq!(session.read(NAME), "old", "{command}");
+                fs::remove_file(session.folder().join(NAME)).expect("ours");
+            }
+            assert_eq!(session.files(), before, "{command}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use rand_distr::{Distribution, StandardNormal};
-use statmux_core::files::{AtomicFile, FileError};
+use statmux_core::files::{AtomicFile, FileError, unwritten};
 use statmux_core::{Seed, Span, Time};
 use std::io::{self, Write};
 use std::path::Path;
@@ -130,7 +130,7 @@ impl Synthetic {
     ///
     /// The names of its applications and functions begin with `synthetic`.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let failed = |cause| FileError::io(path, "cannot be written", cause);
+        let failed = |cause| unwritten(path, cause);
         let mut file = AtomicFile::create(path)?;
         if path.extension().is_some_and(|ending| ending == "gz") {
             let mut encoder = GzEncoder::new(file, Compression::fast());

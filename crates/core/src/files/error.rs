@@ -12,6 +12,7 @@ pub struct FileError {
     what: String,
     help: Option<String>,
     cause: Option<io::Error>,
+    while_writing: bool,
 }
 
 /// Where in a file something is wrong.
@@ -25,7 +26,14 @@ enum Place {
 impl FileError {
     /// Something wrong with the file as a whole.
     pub fn whole(path: &Path, what: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), place: Place::Whole, what: what.into(), help: None, cause: None }
+        Self {
+            path: path.to_owned(),
+            place: Place::Whole,
+            what: what.into(),
+            help: None,
+            cause: None,
+            while_writing: false,
+        }
     }
 
     /// Something wrong at a line, counted from 1.
@@ -41,6 +49,17 @@ impl FileError {
     /// A failure of the operating system.
     pub fn io(path: &Path, what: impl Into<String>, cause: io::Error) -> Self {
         Self { cause: Some(cause), ..Self::whole(path, what) }
+    }
+
+    /// The same error, met while a result was written: nobody who asked for it is to blame.
+    #[must_use]
+    pub fn while_writing(self) -> Self {
+        Self { while_writing: true, ..self }
+    }
+
+    /// Whether it was met while a result was written, after all that was given had been found good.
+    pub fn is_while_writing(&self) -> bool {
+        self.while_writing
     }
 
     /// The same error with advice.

@@ -23,7 +23,9 @@ pub use placement::{PlacementFile, SchedulingEntry, placement_json};
 pub use profile::{parse_profile, profile_json, read_profile};
 pub use quantity::Quantity;
 pub use results::{FloorResult, GroupResult, LatencyResult, ModelResult, ResultsFile, UnservedModel, WorstModel};
-pub use write::{AtomicFile, check_folder, check_output, create_log, is_stdout, is_written_through, write_atomically};
+pub use write::{
+    AtomicFile, check_folder, check_output, create_log, is_stdout, is_written_through, unwritten, write_atomically,
+};
 
 use serde::de::DeserializeOwned;
 use std::path::Path;

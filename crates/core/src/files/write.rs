@@ -31,8 +31,12 @@ struct Replaces {
 }
 
 impl AtomicFile {
-    /// Begins a file that will stand at `path`.
+    /// Begins a file that will stand at `path`, of which [`check_output`] has found that it can.
     pub fn create(path: &Path) -> Result<Self, FileError> {
+        Self::begin(path).map_err(FileError::while_writing)
+    }
+
+    fn begin(path: &Path) -> Result<Self, FileError> {
         let (file, replaces) = match Place::of(path)? {
             Place::File { target, old } => {
                 let (scratch, file) = scratch_beside(&target).map_err(|cause| remedied(path, &target, cause))?;
@@ -47,7 +51,7 @@ impl AtomicFile {
     /// Puts the finished file in its place, with the permissions of the one that stood there.
     pub fn commit(mut self) -> Result<(), FileError> {
         let mut writer = self.writer.take().expect("taken only here");
-        let failed = |cause| remedied(&self.path, &self.path, cause);
+        let failed = |cause| unwritten(&self.path, cause);
         writer.flush().map_err(failed)?;
         drop(writer);
         let Some(Replaces { scratch, target, old }) = &self.replaces else { return Ok(()) };
@@ -111,8 +115,13 @@ fn scratch_beside(target: &Path) -> io::Result<(PassingFile, File)> {
 /// Writes `bytes` to `path`, whole or not at all; through, where there is no regular file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut file = AtomicFile::create(path)?;
-    file.write_all(bytes).map_err(|cause| remedied(path, path, cause))?;
+    file.write_all(bytes).map_err(|cause| unwritten(path, cause))?;
     file.commit()
+}
+
+/// Why a file that was found to be writable could not be written in the end.
+pub fn unwritten(path: &Path, cause: io::Error) -> FileError {
+    remedied(path, path, cause).while_writing()
 }
 
 /// Opens a file that grows line by line, such as a log: emptied first, where it is a regular file.

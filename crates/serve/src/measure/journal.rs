@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use statmux_core::ParallelConfig;
-use statmux_core::files::{FileError, parse_json, read_text};
+use statmux_core::files::{FileError, parse_json, read_text, unwritten};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ impl Journal {
         if let Some((path, file)) = &mut self.file {
             let mut line = serde_json::to_string(measurement).expect("plain data serialises");
             line.push('\n');
-            file.write_all(line.as_bytes()).map_err(|cause| FileError::io(path, "cannot be written", cause))?;
+            file.write_all(line.as_bytes()).map_err(|cause| unwritten(path, cause))?;
         }
         self.found.push(measurement.clone());
         Ok(())

@@ -4,7 +4,7 @@ use super::Kind;
 use super::decimal::{push_integer, push_seconds};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use statmux_core::files::{AtomicFile, FileError};
+use statmux_core::files::{AtomicFile, FileError, unwritten};
 use statmux_core::{Outcome, Span, Workload};
 use std::io::{self, Write};
 use std::path::Path;
@@ -97,7 +97,7 @@ fn drain(out: &mut dyn Write, line: &mut Vec<u8>, limit: usize) -> io::Result<()
 }
 
 fn write(path: &Path, kind: Kind, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
-    let failed = |cause| FileError::io(path, "cannot be written", cause);
+    let failed = |cause| unwritten(path, cause);
     let mut file = AtomicFile::create(path)?;
     match kind {
         Kind::CsvGz => {

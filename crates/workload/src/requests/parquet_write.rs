@@ -7,7 +7,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
-use statmux_core::files::{AtomicFile, FileError};
+use statmux_core::files::{AtomicFile, FileError, unwritten};
 use statmux_core::{Outcome, Served, Span, Workload};
 use std::ops::Range;
 use std::path::Path;
@@ -102,10 +102,10 @@ fn write(
     };
     let file = run().map_err(|error| match error {
         ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
-            Ok(cause) => FileError::io(path, "cannot be written", *cause),
-            Err(cause) => FileError::whole(path, format!("cannot be written: {cause}")),
+            Ok(cause) => unwritten(path, *cause),
+            Err(cause) => FileError::whole(path, format!("cannot be written: {cause}")).while_writing(),
         },
-        error => FileError::whole(path, format!("cannot be written: {error}")),
+        error => FileError::whole(path, format!("cannot be written: {error}")).while_writing(),
     })?;
     file.commit()
 }
