@@ -22,6 +22,6 @@ pub enum ScenarioError {
 impl ScenarioError {
     /// Whether the user's input is at fault, not the program.
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::File(_))
+        matches!(self, Self::File(error) if !error.is_while_writing())
     }
 }

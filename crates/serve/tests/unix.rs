@@ -4,7 +4,8 @@
 mod common;
 
 use common::{Reply, deployment, parse, settings, sleeper};
-use statmux_core::{Slo, Span};
+use statmux_core::{ModelId, Slo, Span, Time, Workload};
+use statmux_serve::replay::{ReplayError, ReplaySettings, replay};
 use statmux_serve::{EngineSettings, Listening, ServeError, Server, ServerSettings};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -92,4 +93,26 @@ fn a_socket_answers_before_models_are_loaded_and_goes_if_they_cannot_be() {
     deployment.placement.groups.clear();
     assert!(listening.serve(backend, deployment, EngineSettings::default()).is_err());
     assert!(!socket.exists());
+}
+
+#[test]
+fn load_is_sent_to_sockets_as_to_addresses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("s.sock");
+    let server = start(&socket).expect("it starts");
+    let models = deployment(1, 1, 2, Span::from_millis(1), Slo::None).models;
+    let workload = Workload {
+        arrived: (0..10).map(Time::from_nanos).collect(),
+        model: (0..10).map(|index| ModelId(index % 2)).collect(),
+        ..Workload::default()
+    };
+    for target in [format!("unix:{}", socket.display()), format!("unix://{}", socket.display())] {
+        let done = Arc::default();
+        let replayed = replay(&workload, &models, &ReplaySettings::new(target), &done).expect("it answers");
+        assert_eq!(replayed.outcomes.len(), 10);
+        assert!(replayed.reasons.is_empty(), "{:?}", replayed.reasons);
+    }
+    server.stop();
+    let gone = replay(&workload, &models, &ReplaySettings::new(format!("unix:{}", socket.display())), &Arc::default());
+    assert!(matches!(gone, Err(ReplayError::Unreachable { .. })));
 }

@@ -10,19 +10,48 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use statmux_core::Span;
 use std::io;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
 /// Connections to one server.
 pub(super) struct Pool {
     target: String,
-    /// `host:port`.
-    authority: String,
+    place: Place,
     host: HeaderValue,
     key: Option<HeaderValue>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
     opened: AtomicUsize,
+}
+
+/// Where a server listens.
+enum Place {
+    /// `host:port`.
+    Tcp(String),
+    /// A socket in the file system.
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// The place that `target` names, and what its server is called in requests.
+    fn of(target: &str) -> Option<(Self, String)> {
+        #[cfg(unix)]
+        if let Some(path) = target.strip_prefix("unix:") {
+            // An empty authority may stand before the path, as in other URLs.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return (!path.is_empty()).then(|| (Self::Unix(path.into()), "localhost".to_owned()));
+        }
+        let uri: Uri = target.trim_end_matches('/').parse().ok()?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("http"))?;
+        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        Some((Self::Tcp(authority.clone()), authority))
+    }
 }
 
 /// A request that is ready to be sent.
@@ -54,15 +83,13 @@ impl Pool {
     pub(super) fn new(settings: &ReplaySettings) -> Result<Self, ReplayError> {
         let target = settings.target.trim_end_matches('/').to_owned();
         let wrong = || ReplayError::Target { target: settings.target.clone() };
-        let uri: Uri = target.parse().map_err(|_| wrong())?;
-        let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(wrong)?;
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        let (place, authority) = Place::of(&settings.target).ok_or_else(wrong)?;
         let key = settings.key.as_ref().map(|key| HeaderValue::try_from(format!("Bearer {key}")));
         Ok(Self {
             host: HeaderValue::try_from(&authority).map_err(|_| wrong())?,
             key: key.transpose().map_err(|_| wrong())?,
             target,
-            authority,
+            place,
             idle: Mutex::new(Vec::new()),
             opened: AtomicUsize::new(0),
         })
@@ -166,13 +193,15 @@ impl Pool {
     }
 
     async fn connect(&self) -> io::Result<SendRequest<Full<Bytes>>> {
-        let socket = TcpStream::connect(&self.authority).await?;
-        socket.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-        // It ends when the sender is dropped or the server closes it; requests hear of errors themselves.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        let sender = match &self.place {
+            Place::Tcp(authority) => {
+                let socket = TcpStream::connect(authority).await?;
+                socket.set_nodelay(true)?;
+                greet(socket).await?
+            }
+            #[cfg(unix)]
+            Place::Unix(path) => greet(UnixStream::connect(path).await?).await?,
+        };
         self.opened.fetch_add(1, Relaxed);
         Ok(sender)
     }
@@ -192,6 +221,19 @@ impl Pool {
     }
 }
 
+/// Speaks HTTP over `socket`.
+async fn greet<S>(socket: S) -> io::Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
+    // It ends when the sender is dropped or the server closes it; requests hear of errors themselves.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
 /// The duration called `name` in a `server-timing` header.
 fn duration(headers: &HeaderMap, name: &str) -> Option<Span> {
     let timing = headers.get(SERVER_TIMING)?.to_str().ok()?;
@@ -202,6 +244,28 @@ fn duration(headers: &HeaderMap, name: &str) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_are_addresses_or_sockets() {
+        let place = |target: &str| {
+            Place::of(target).map(|(place, host)| match place {
+                Place::Tcp(authority) => (authority, host),
+                #[cfg(unix)]
+                Place::Unix(path) => (path.display().to_string(), host),
+            })
+        };
+        let tcp = |authority: &str| Some((authority.to_owned(), authority.to_owned()));
+        assert_eq!(place("http://127.0.0.1:8080/"), tcp("127.0.0.1:8080"));
+        assert_eq!(place("http://[::1]:8080"), tcp("[::1]:8080"));
+        assert_eq!(place("http://models"), tcp("models:80"));
+        for wrong in ["", "models:80", "https://models", "ftp://models", "http://", "unix:", "unix://", "/run/s.sock"] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
+        #[cfg(unix)]
+        for (target, path) in [("unix:/run/s.sock", "/run/s.sock"), ("unix:s.sock", "s.sock"), ("unix:///s", "/s")] {
+            assert_eq!(place(target), Some((path.to_owned(), "localhost".to_owned())), "{target}");
+        }
+    }
 
     #[test]
     fn server_timing_is_read_by_name() {

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 /// How a workload is replayed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplaySettings {
-    /// The server, such as `http://127.0.0.1:8080`.
+    /// The server, such as `http://127.0.0.1:8080` or `unix:/run/statmux.sock`.
     pub target: String,
     /// When requests are sent.
     pub mode: Mode,
@@ -93,7 +93,9 @@ pub struct Replayed {
 #[non_exhaustive]
 pub enum ReplayError {
     /// The address is no address.
-    #[error("`{target}` is not an address such as http://127.0.0.1:8080")]
+    #[error(
+        "`{target}` is neither an address such as http://127.0.0.1:8080 nor a socket such as unix:/run/statmux.sock"
+    )]
     Target {
         /// What was given.
         target: String,

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     scenario: ScenarioArg,
-    /// The server, such as http://127.0.0.1:8080
+    /// The server, such as http://127.0.0.1:8080 or unix:/run/statmux.sock
     #[arg(long, value_name = "URL")]
     target: String,
     /// Keeps N requests in flight instead of sending each when the workload says
