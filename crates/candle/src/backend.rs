@@ -124,6 +124,7 @@ impl Backend for CandleBackend {
             hidden: small(sizes.hidden),
             embedding: small(model.opened.sentence.width(sizes.hidden)),
             token_types: small(sizes.token_types),
+            usual_answer: None,
         })
     }
 

@@ -277,6 +277,8 @@ pub struct ModelCard {
     pub embedding: u32,
     /// How many kinds of text it tells apart by [`Passage::types`]; 0 if it takes none.
     pub token_types: u32,
+    /// The most tokens of an answer in a conversation where nobody says; to the end of the context if absent.
+    pub usual_answer: Option<u32>,
 }
 
 /// What a model answers.

@@ -1,7 +1,7 @@
 //! A backend that holds each stage as long as its profile says: the server without a model.
 //!
 //! It answers with something deterministic, so that clients and tests can tell right from wrong, and understands
-//! text as UTF-8 bytes.
+//! text as UTF-8 bytes. Conversations that do not say how long an answer may be get one of 256 tokens.
 
 use crate::clock::Clock;
 use crate::engine::Deployment;
@@ -20,6 +20,8 @@ const VOCABULARY: u32 = 256;
 /// As BERT, it tells the texts of a pair apart.
 const TOKEN_TYPES: u32 = 2;
 const MAX_TOKENS: u32 = 1 << 16;
+/// It never comes to an end by itself, and every token is a lap: where nobody says how many, these are plenty.
+const USUAL_ANSWER: u32 = 256;
 
 /// Sleeps instead of computing.
 #[derive(Clone, Debug)]
@@ -169,6 +171,7 @@ impl Backend for SleepBackend {
             hidden: HIDDEN as u32,
             embedding: HIDDEN as u32,
             token_types: TOKEN_TYPES,
+            usual_answer: Some(USUAL_ANSWER),
         })
     }
 

@@ -166,3 +166,134 @@ fn bodies_that_do_not_end_leave_room_for_others_and_give_it_back() {
     assert_eq!(parse(&raw(at, b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).status, 200);
     server.stop();
 }
+
+/// Clients at a socket, whose buffers are small: an answer that is not read stays with the server.
+#[cfg(unix)]
+mod unread {
+    use super::*;
+    use common::sleeper;
+    use statmux_serve::ServerSettings;
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    /// A request for a vocabulary of numbers at each of so many positions.
+    fn ask(socket: &Path, positions: usize) -> UnixStream {
+        let (_, body) = infer(
+            "m0",
+            &format!(
+                "{},{}",
+                tensor("input_ids", "INT64", &[1, 1], "[5]"),
+                tensor("positions", "INT64", &[1, positions], &list("0", positions))
+            ),
+        );
+        send(socket, "/v2/models/m0/infer", &body)
+    }
+
+    fn send(socket: &Path, path: &str, body: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(socket).expect("it listens");
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("it reads");
+        stream
+    }
+
+    /// The first bytes of an answer: it is on its way.
+    fn begun(stream: &mut UnixStream) -> u16 {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).expect("it answers");
+        String::from_utf8_lossy(&head)[9..].parse().expect("a status")
+    }
+
+    fn whole(mut stream: UnixStream) -> common::Reply {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers and closes");
+        parse(&String::from_utf8_lossy(&answer))
+    }
+
+    #[test]
+    fn answers_that_are_not_taken_leave_room_for_others_and_give_it_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("s.sock");
+        // An answer of 2,000 vocabularies of 256 numbers may take 8 MB; written, it takes 2 MB. Large ones share 9 MiB.
+        let http = HttpSettings { answers_limit: 12 << 20, ..HttpSettings::default() };
+        let deployment = deployment(1, 1, 2, Span::from_millis(1), Slo::None);
+        let settings = ServerSettings { http, socket: Some(socket.clone()), ..settings() };
+        let server = Server::start(Arc::new(sleeper(&deployment, 1)), deployment, settings).expect("it starts");
+        let mut unread = ask(&socket, 2000);
+        assert_eq!(begun(&mut unread), 200);
+        let refused = whole(ask(&socket, 2000));
+        assert_eq!(refused.status, 503);
+        assert!(refused.head.contains("retry-after: "), "{}", refused.head);
+        assert_eq!(refused.json()["reason"], "overloaded");
+        // Ordinary ones get in beside it.
+        let small = whole(send(&socket, "/v1/embeddings", r#"{"model":"m0","input":["a","b"]}"#));
+        assert_eq!(small.status, 200, "{}", small.body);
+        // One for which there will never be room is the client's fault.
+        let never = whole(ask(&socket, 4000));
+        assert_eq!(never.status, 400, "{}", never.body);
+        assert!(never.head.contains("x-should-retry: false"), "{}", never.head);
+        // When it was read, or its client is gone, there is room again.
+        let mut rest = Vec::new();
+        unread.read_to_end(&mut rest).expect("all of it");
+        let unread = again(&socket);
+        drop(unread);
+        drop(again(&socket));
+        server.stop();
+    }
+
+    /// Asks until there is room: a server hears of what its clients did when it next looks.
+    fn again(socket: &Path) -> UnixStream {
+        for _ in 0..10_000 {
+            let mut stream = ask(socket, 2000);
+            if begun(&mut stream) == 200 {
+                return stream;
+            }
+        }
+        panic!("what was taken is not given back");
+    }
+}
+
+#[test]
+fn small_bodies_that_become_large_are_refused_as_they_grow() {
+    let server = server(HttpSettings { bodies_limit: 4 << 20, ..HttpSettings::default() });
+    let at = server.address();
+    // 3 MiB are there for a large one; these take ten times their length and more when they are read.
+    let bodies = [list("[]", 200 << 10), list("{}", 200 << 10), list("{\"\":0}", 80 << 10)];
+    for body in bodies {
+        for (path, text) in [
+            ("/v1/embeddings", format!(r#"{{"model":"m0","input":{body}}}"#)),
+            ("/v1/completions", format!(r#"{{"model":"m2","prompt":{body}}}"#)),
+            ("/v1/chat/completions", format!(r#"{{"model":"m2","messages":{body}}}"#)),
+            ("/v2/models/m0/infer", format!(r#"{{"inputs":{body}}}"#)),
+        ] {
+            let reply = post(at, path, &text);
+            assert_eq!(reply.status, 413, "{path}: {}", reply.body);
+        }
+        assert_eq!(post(at, "/v1/embeddings", r#"{"model":"m0","input":"a"}"#).status, 200);
+    }
+    server.stop();
+}
+
+#[test]
+fn clients_beyond_the_limit_of_connections_are_told_and_others_go_on() {
+    let server = server(HttpSettings { connections: 2, ..HttpSettings::default() });
+    let at = server.address();
+    let live = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut kept = [0; 2].map(|_| TcpStream::connect(at).expect("it listens"));
+    let mut lives = |socket: &mut TcpStream| {
+        socket.write_all(live).expect("it reads");
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer[9..], b"200");
+    };
+    kept.iter_mut().for_each(&mut lives);
+    // It says so without being asked.
+    let mut answer = Vec::new();
+    TcpStream::connect(at).expect("it listens").read_to_end(&mut answer).expect("it is told and closed");
+    let refused = parse(&String::from_utf8_lossy(&answer));
+    assert_eq!(refused.status, 503);
+    assert!(refused.head.contains("retry-after: ") && refused.head.contains("connection: close"), "{}", refused.head);
+    assert_eq!(refused.json()["error"]["reason"], "overloaded");
+    server.stop();
+}

@@ -98,7 +98,9 @@ mod tests {
         let task = Task::Encode { masked_logits: true };
         let architecture = "any".to_owned();
         let (vocabulary, max_tokens, embedding, token_types) = (30_000, 4096, hidden, 2);
-        let card = ModelCard { architecture, task, vocabulary, max_tokens, hidden, embedding, token_types };
+        let usual_answer = None;
+        let card =
+            ModelCard { architecture, task, vocabulary, max_tokens, hidden, embedding, token_types, usual_answer };
         Yardstick::new(&card, profiled)
     }
 

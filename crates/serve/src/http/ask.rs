@@ -4,10 +4,10 @@ use crate::course::Course;
 use crate::gateway::{Pending, Question, ServedModel};
 use crate::http::Front;
 use crate::http::body::Unpacking;
+use crate::http::budget::{Share, Shortage};
 use crate::http::error::ApiError;
 use crate::http::fields::any_of;
 use crate::http::json::{FromJson, Json, Wrong};
-use crate::http::limits::Share;
 use crate::request::Answer;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -36,44 +36,48 @@ pub(crate) struct Received {
     /// When the last byte was here.
     pub(crate) arrived: Time,
     /// Its part of the memory for bodies, until the request is answered.
-    _share: Share,
+    share: Share,
 }
 
 /// Takes in a request whole, within the limits of the front.
 pub(crate) async fn receive(front: &Front, request: Request) -> Result<Received, ApiError> {
     let (head, mut body) = request.into_parts();
-    let mut unpacking = Unpacking::begin(&head.headers, front.settings.body_limit)?;
-    let mut share = front.bodies.share();
+    let mut unpacking = Unpacking::begin(&head.headers, front.settings.body_limit, front.bodies.share())?;
     let whole = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ApiError::malformed(format!("the body broke off: {error}")))?;
-            if let Ok(piece) = frame.into_data() {
-                unpacking.push(&piece)?;
-                share.grow_to(unpacking.kept())?;
+            let Ok(data) = frame.into_data() else { continue };
+            for (index, piece) in data.chunks(unpacking.piece()).enumerate() {
+                if index > 0 {
+                    tokio::task::yield_now().await;
+                }
+                unpacking.push(piece)?;
             }
         }
         unpacking.finish()
     };
     let whole = tokio::time::timeout(front.settings.body_timeout, whole).await;
-    let body = Bytes::from(whole.unwrap_or_else(|_| Err(ApiError::body_too_slow()))?);
-    Ok(Received { head, body, arrived: front.gateway.clock().now(), _share: share })
+    let (body, share) = whole.unwrap_or_else(|_| Err(ApiError::body_too_slow()))?;
+    Ok(Received { head, body: Bytes::from(body), arrived: front.gateway.clock().now(), share })
 }
 
 impl Received {
-    /// What the body says.
-    pub(crate) async fn read<T: FromJson>(&self, front: &Front) -> Result<T, ApiError> {
-        read(front, &self.body).await
+    /// What the body says, and its share of the memory for bodies, until it has become something else.
+    pub(crate) async fn read<T: FromJson>(&self, front: &Front) -> Result<(T, Share), ApiError> {
+        self.read_part(front, &self.body).await
+    }
+
+    /// The same of a part of it.
+    pub(crate) async fn read_part<T: FromJson>(&self, front: &Front, json: &[u8]) -> Result<(T, Share), ApiError> {
+        let mut share = self.share.another();
+        let said = front.workbench.work(json.len(), || Ok(T::from_json(Json::parse(json, &mut share)?)?)).await?;
+        said.map(|said| (said, share))
     }
 
     /// The shorter of the deadlines in the header and in the body.
     pub(crate) fn deadline(&self, in_body: Option<f64>) -> Result<Option<Span>, ApiError> {
         deadline(&self.head.headers, in_body)
     }
-}
-
-/// What some JSON says.
-pub(crate) async fn read<T: FromJson>(front: &Front, json: &[u8]) -> Result<T, ApiError> {
-    front.workbench.work(json.len(), || Ok(T::from_json(Json::parse(json)?)?)).await?
 }
 
 fn deadline(headers: &HeaderMap, in_body: Option<f64>) -> Result<Option<Span>, ApiError> {
@@ -97,31 +101,43 @@ pub(crate) fn model<'a>(front: &'a Front, name: &str) -> Result<&'a ServedModel,
 }
 
 /// Asks `model` everything in `inputs`, which came in `field`, and waits for all answers; the first refusal ends it all.
+/// The share is of the memory for all answers, and is to last until this one is sent.
 pub(crate) async fn ask_all(
     front: &Front,
     model: &ServedModel,
     (field, inputs): (&'static str, Vec<Input>),
     when: (Time, Option<Span>),
-) -> Result<Vec<Answer>, ApiError> {
-    let mut pending = submit_all(front, model, (field, inputs), when, false)?;
+) -> Result<(Vec<Answer>, Share), ApiError> {
+    let (mut pending, share) = submit_all(front, model, (field, inputs), when, false)?;
     // Whatever has not started when one is refused is cancelled: nobody waits for it any more.
     let answers = try_join_all(pending.iter_mut().map(Pending::answer)).await;
-    answers.map_err(|refusal| ApiError::refused(model, &refusal).blaming(field))
+    let answers = answers.map_err(|refusal| ApiError::refused(model, &refusal).blaming(field))?;
+    Ok((answers, share))
 }
 
-/// Hands all inputs, which came in `field`, to the gateway, which takes them in as a whole or not at all.
+/// Hands all inputs, which came in `field`, to the gateway, which takes them in as a whole or not at all, once their
+/// answers have their share of memory.
 pub(crate) fn submit_all(
     front: &Front,
     model: &ServedModel,
     (field, inputs): (&'static str, Vec<Input>),
     (arrived, deadline): (Time, Option<Span>),
     streams: bool,
-) -> Result<Vec<Pending>, ApiError> {
-    front.settings.request.payloads(field, model, &inputs)?;
+) -> Result<(Vec<Pending>, Share), ApiError> {
+    let memory = front.settings.request.payloads(field, model, &inputs)?;
+    let mut share = front.answers.share();
+    share.hold(memory).map_err(|shortage| match shortage {
+        Shortage::ForNow => ApiError::overloaded("the answers to other requests take all the memory there is for them"),
+        Shortage::ForEver { room } => {
+            let message = format!("`{field}` asks for an answer that takes {memory} bytes of memory; there are {room}");
+            ApiError::invalid(field, message)
+        }
+    })?;
     let question = |input| Question { model: model.id, input, arrived, deadline, streams };
     let questions = inputs.into_iter().map(question).collect();
     let taken = front.gateway.submit_together(questions);
-    taken.map_err(|refusal| ApiError::refused(model, &refusal).blaming(field))
+    let pending = taken.map_err(|refusal| ApiError::refused(model, &refusal).blaming(field))?;
+    Ok((pending, share))
 }
 
 /// The tokens of each of `texts`, which came in `field`, in the model's vocabulary.
@@ -136,8 +152,8 @@ pub(crate) async fn encode(
     limits.texts(field, model, texts.iter().map(String::len))?;
     let codec = codec(model)?;
     let bytes = texts.iter().map(String::len).sum();
-    let tokens = || texts.iter().map(|text| codec.encode(text)).collect::<Result<_, _>>();
-    front.workbench.work(bytes, tokens).await?.map_err(|error| ApiError::backend(&error).blaming(field))
+    let tokens = |text: &str| codec.encode(text).map_err(|error| ApiError::backend(&error).blaming(field));
+    front.workbench.work(bytes, || limits.encoded(field, texts, tokens)).await?
 }
 
 /// The model's tokenizer.
@@ -216,9 +232,9 @@ impl TextOrTokens {
     }
 }
 
-/// A JSON response that says where and how long its answers ran.
-pub(crate) fn respond(body: Vec<u8>, content_type: &'static str, courses: &[Course]) -> Response {
-    let mut response = Response::new(Body::from(body));
+/// A response that says where and how long its answers ran.
+pub(crate) fn respond(body: impl Into<Body>, content_type: &'static str, courses: &[Course]) -> Response {
+    let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(axum::http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     note_course(headers, courses);

@@ -1,13 +1,18 @@
-//! Bodies as they come in: unpacked if they are compressed, and never longer than the limit.
+//! Bodies as they come in: unpacked if they are compressed, never longer than the limit, and never larger than their
+//! share of the memory for all bodies.
 
+use crate::http::budget::{Share, Shortage};
 use crate::http::error::ApiError;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use std::io::{self, Write};
 
+/// Of a compressed body so much is unpacked at a time: at most a thousand times as many bytes come out of it.
+const PIECE: usize = 512;
+
 /// A body on its way in. What counts against the limit is what is kept: a body that unpacks to more is refused at the
-/// byte that is too many, and nothing beyond it is unpacked.
+/// byte that is too many, and nothing beyond it is unpacked. Its share of memory grows before it does.
 pub(super) struct Unpacking {
     kind: Kind,
     limit: usize,
@@ -17,7 +22,8 @@ enum Kind {
     Plain(Bounded),
     Gzip(MultiGzDecoder<Bounded>),
     /// Deflated, but whether in zlib's wrapping (as the word means in HTTP) or without one, the first byte will tell.
-    Deflated,
+    /// Empty only while it does.
+    Deflated(Option<Bounded>),
     Zlib(ZlibDecoder<Bounded>),
     Raw(DeflateDecoder<Bounded>),
 }
@@ -26,6 +32,7 @@ enum Kind {
 struct Bounded {
     bytes: Vec<u8>,
     limit: usize,
+    share: Share,
 }
 
 /// The limit is reached.
@@ -35,8 +42,17 @@ struct TooLarge;
 
 impl Write for Bounded {
     fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        if more.len() > self.limit - self.bytes.len() {
+        let (length, room) = (self.bytes.len(), self.bytes.capacity());
+        if more.len() > self.limit - length {
             return Err(io::Error::other(TooLarge));
+        }
+        let needed = length + more.len();
+        if needed > room {
+            let grown = needed.max(room.saturating_mul(2)).min(self.limit);
+            // While the bytes move, they are there twice.
+            self.share.hold(room.saturating_add(grown)).map_err(io::Error::other)?;
+            self.bytes.reserve_exact(grown - length);
+            self.share.hold(self.bytes.capacity()).map_err(io::Error::other)?;
         }
         self.bytes.extend_from_slice(more);
         Ok(more.len())
@@ -48,29 +64,35 @@ impl Write for Bounded {
 }
 
 impl Unpacking {
-    /// A body with these headers, of which up to `limit` bytes are kept.
-    pub(super) fn begin(headers: &HeaderMap, limit: usize) -> Result<Self, ApiError> {
+    /// A body with these headers, of which up to `limit` bytes are kept, as far as `share` can grow.
+    pub(super) fn begin(headers: &HeaderMap, limit: usize, share: Share) -> Result<Self, ApiError> {
         let mut codings = Vec::new();
         for value in headers.get_all(CONTENT_ENCODING) {
             let words = value.to_str().map_err(|_| ApiError::unknown_encoding("of unreadable name"))?;
             let words = words.split(',').map(|word| word.trim().to_ascii_lowercase());
             codings.extend(words.filter(|word| !word.is_empty() && word != "identity"));
         }
-        let bounded = || Bounded { bytes: Vec::new(), limit };
+        let bounded = Bounded { bytes: Vec::new(), limit, share };
         let kind = match &codings[..] {
-            [] => Kind::Plain(bounded()),
-            [only] if only == "gzip" || only == "x-gzip" => Kind::Gzip(MultiGzDecoder::new(bounded())),
-            [only] if only == "deflate" => Kind::Deflated,
+            [] => Kind::Plain(bounded),
+            [only] if only == "gzip" || only == "x-gzip" => Kind::Gzip(MultiGzDecoder::new(bounded)),
+            [only] if only == "deflate" => Kind::Deflated(Some(bounded)),
             other => return Err(ApiError::unknown_encoding(&format!("`{}`", other.join(", ")))),
         };
         Ok(Self { kind, limit })
     }
 
+    /// How much is to be taken in at a time, for others to have their turn in between.
+    pub(super) fn piece(&self) -> usize {
+        if matches!(self.kind, Kind::Plain(_)) { usize::MAX } else { PIECE }
+    }
+
     /// Takes in the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), ApiError> {
         let Some(&first) = piece.first() else { return Ok(()) };
-        if matches!(self.kind, Kind::Deflated) {
-            let bounded = Bounded { bytes: Vec::new(), limit: self.limit };
+        if let Kind::Deflated(bounded) = &mut self.kind
+            && let Some(bounded) = bounded.take()
+        {
             // The first byte of zlib's wrapping names its method, 8, and a window of up to 7.
             let wrapped = first & 0x0f == 8 && first >> 4 <= 7;
             self.kind = match wrapped {
@@ -83,56 +105,56 @@ impl Unpacking {
             Kind::Gzip(decoder) => decoder.write_all(piece),
             Kind::Zlib(decoder) => decoder.write_all(piece),
             Kind::Raw(decoder) => decoder.write_all(piece),
-            Kind::Deflated => Ok(()),
+            Kind::Deflated(_) => Ok(()),
         };
-        written.map_err(|error| self.wrong(&error))
+        written.map_err(|error| wrong(&error, matches!(self.kind, Kind::Gzip(_)), self.limit))
     }
 
-    /// Bytes of memory that the body takes so far.
-    pub(super) fn kept(&self) -> usize {
-        match &self.kind {
-            Kind::Plain(bounded) => bounded.bytes.capacity(),
-            Kind::Gzip(decoder) => decoder.get_ref().bytes.capacity(),
-            Kind::Zlib(decoder) => decoder.get_ref().bytes.capacity(),
-            Kind::Raw(decoder) => decoder.get_ref().bytes.capacity(),
-            Kind::Deflated => 0,
+    /// The whole body, and its share.
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Share), ApiError> {
+        let gzip = matches!(self.kind, Kind::Gzip(_));
+        let finished = match self.kind {
+            Kind::Plain(bounded) => Ok(bounded),
+            Kind::Deflated(bounded) => Ok(bounded.expect("its first byte did not come")),
+            Kind::Gzip(decoder) => decoder.finish(),
+            Kind::Zlib(decoder) => decoder.finish(),
+            Kind::Raw(decoder) => decoder.finish(),
+        };
+        let Bounded { bytes, share, .. } = finished.map_err(|error| wrong(&error, gzip, self.limit))?;
+        Ok((bytes, share))
+    }
+}
+
+fn wrong(error: &io::Error, gzip: bool, limit: usize) -> ApiError {
+    let cause = error.get_ref();
+    if cause.is_some_and(|cause| cause.is::<TooLarge>()) {
+        return ApiError::body_too_large(limit);
+    }
+    match cause.and_then(|cause| cause.downcast_ref::<Shortage>()) {
+        Some(&shortage) => no_room(shortage),
+        None => {
+            let name = if gzip { "gzip" } else { "deflate" };
+            ApiError::malformed(format!("the body cannot be unpacked: it is no whole {name} stream"))
         }
     }
+}
 
-    /// The whole body.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>, ApiError> {
-        let finished = match &mut self.kind {
-            Kind::Plain(_) | Kind::Deflated => Ok(()),
-            Kind::Gzip(decoder) => decoder.try_finish(),
-            Kind::Zlib(decoder) => decoder.try_finish(),
-            Kind::Raw(decoder) => decoder.try_finish(),
-        };
-        finished.map_err(|error| self.wrong(&error))?;
-        let bytes = match &mut self.kind {
-            Kind::Plain(bounded) => std::mem::take(&mut bounded.bytes),
-            Kind::Gzip(decoder) => std::mem::take(&mut decoder.get_mut().bytes),
-            Kind::Zlib(decoder) => std::mem::take(&mut decoder.get_mut().bytes),
-            Kind::Raw(decoder) => std::mem::take(&mut decoder.get_mut().bytes),
-            Kind::Deflated => Vec::new(),
-        };
-        Ok(bytes)
-    }
-
-    fn wrong(&self, error: &io::Error) -> ApiError {
-        if error.get_ref().is_some_and(|cause| cause.is::<TooLarge>()) {
-            return ApiError::body_too_large(self.limit);
-        }
-        let name = if matches!(self.kind, Kind::Gzip(_)) { "gzip" } else { "deflate" };
-        ApiError::malformed(format!("the body cannot be unpacked: it is no whole {name} stream"))
+/// A body for which there is no memory.
+pub(super) fn no_room(shortage: Shortage) -> ApiError {
+    match shortage {
+        Shortage::ForNow => ApiError::overloaded("the bodies of other requests take all the memory there is for them"),
+        Shortage::ForEver { room } => ApiError::body_too_large(room),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::budget::Budget;
     use axum::http::HeaderValue;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use std::sync::Arc;
 
     const TEXT: &[u8] = b"all that a body says, and all that a body says, and all that a body says";
 
@@ -156,10 +178,21 @@ mod tests {
 
     /// What comes of a body in pieces of `size`, and how many pieces were taken.
     fn unpack(coding: &str, body: &[u8], size: usize, limit: usize) -> (Result<Vec<u8>, u16>, usize) {
+        unpack_within(&Budget::new(1 << 30, 0), coding, body, size, limit)
+    }
+
+    /// The same with memory from a budget.
+    fn unpack_within(
+        budget: &Arc<Budget>,
+        coding: &str,
+        body: &[u8],
+        size: usize,
+        limit: usize,
+    ) -> (Result<Vec<u8>, u16>, usize) {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_str(coding).expect("a word"));
         let status = |error: ApiError| error.status().as_u16();
-        let mut unpacking = match Unpacking::begin(&headers, limit) {
+        let mut unpacking = match Unpacking::begin(&headers, limit, budget.share()) {
             Ok(unpacking) => unpacking,
             Err(error) => return (Err(status(error)), 0),
         };
@@ -168,7 +201,11 @@ mod tests {
                 return (Err(status(error)), taken);
             }
         }
-        (unpacking.finish().map_err(status), body.len().div_ceil(size))
+        let whole = unpacking.finish().map(|(bytes, share)| {
+            assert_eq!(share.held(), bytes.capacity(), "all that it takes is counted");
+            bytes
+        });
+        (whole.map_err(status), body.len().div_ceil(size))
     }
 
     #[test]
@@ -211,6 +248,28 @@ mod tests {
         assert_eq!(unpack("deflate", b"\x78\x9cnonsense", 9, 1000).0, Err(400));
         for coding in ["br", "zstd", "gzip, gzip", "compress", "nonsense"] {
             assert_eq!(unpack(coding, TEXT, 9, 1000).0, Err(415), "{coding}");
+        }
+    }
+
+    #[test]
+    fn bodies_grow_no_further_than_their_share_and_give_it_back() {
+        let text = vec![b' '; 1 << 20];
+        let plain = text.clone();
+        let (gzip, zlib, raw) = (packed("gzip", &text), packed("zlib", &text), packed("raw", &text));
+        for (coding, body) in [("", &plain), ("gzip", &gzip), ("deflate", &zlib), ("deflate", &raw)] {
+            for size in [100, 1 << 10, 1 << 20] {
+                // For large shares there are three quarters.
+                let budget = Budget::new(4 << 20, 0);
+                let within = |limit| unpack_within(&budget, coding, body, size, limit).0;
+                assert_eq!(within(1 << 20), Ok(text.clone()), "{coding} by {size}");
+                let mut other = budget.share();
+                other.hold((2 << 20) + 1).expect("there is room");
+                assert_eq!(within(2 << 20), Err(503), "{coding} by {size}: the other has it");
+                drop(other);
+                assert_eq!(within(1 << 20), Ok(text.clone()), "{coding} by {size}: it came back");
+                let small = Budget::new(1 << 20, 0);
+                assert_eq!(unpack_within(&small, coding, body, size, 1 << 20).0, Err(413), "{coding} by {size}");
+            }
         }
     }
 }

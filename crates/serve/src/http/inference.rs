@@ -9,7 +9,8 @@ use crate::course::Course;
 use crate::detokenise::TextStream;
 use crate::gateway::ServedModel;
 use crate::http::Front;
-use crate::http::ask::{Received, ask_all, model as find, read, receive, respond};
+use crate::http::ask::{Received, ask_all, model as find, receive, respond};
+use crate::http::budget::Share;
 use crate::http::error::{ApiError, KeyErrors, ModelErrors, ProtocolErrors};
 use crate::http::fields::{Field, Fields, Neutral, list_schema, neutral, required, schema, taken};
 use crate::http::inputs::payloads;
@@ -242,7 +243,7 @@ pub(super) fn check_version(name: &str, version: &str) -> Result<(), ApiError> {
 async fn run(front: &Front, name: &str, request: Request) -> Result<Response, ApiError> {
     let received = receive(front, request).await?;
     let model = find(front, name)?;
-    let (asked, mut binary) = parse(front, &received).await?;
+    let (asked, room, mut binary) = parse(front, &received).await?;
     let InferRequest { id, model_name, model_version, inputs, outputs, parameters } = asked;
     if model_name.is_some_and(|given| given != model.name) {
         return Err(ApiError::invalid("model_name", "`model_name` is not the model in the path"));
@@ -254,22 +255,25 @@ async fn run(front: &Front, name: &str, request: Request) -> Result<Response, Ap
     let micros = parameters.timeout.filter(|&micros| micros != 0.0);
     let in_body = micros.map(|micros| micros / 1000.0).into_iter().chain(parameters.generation.deadline_ms);
     let deadline = received.deadline(in_body.reduce(f64::min))?;
-    let tensors = inputs.into_iter().map(|tensor| tensor.read(&mut binary)).collect::<Result<Vec<_>, _>>()?;
+    let read = || inputs.into_iter().map(|tensor| tensor.read(&mut binary)).collect::<Result<Vec<_>, _>>();
+    let tensors = front.workbench.work(received.body.len(), read).await??;
     if !binary.is_empty() {
         let message = format!("{} bytes follow that belong to no input", binary.len());
         return Err(ApiError::invalid("inputs", message));
     }
     let payloads = payloads(front, model, &tensors, &parameters.generation).await?;
+    drop((tensors, room));
     let outputs = outputs.unwrap_or_default();
     check_outputs(model, &payloads, &outputs)?;
-    let answers = ask_all(front, model, ("inputs", payloads), (received.arrived, deadline)).await?;
+    let (answers, share) = ask_all(front, model, ("inputs", payloads), (received.arrived, deadline)).await?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
     let size = answers.iter().map(|answer| size(&answer.output)).sum();
     let write = || written(model, id, answers, &outputs, &parameters);
-    let (header, data) = front.workbench.work(size, write).await??;
-    let Some(data) = data else { return Ok(respond(header, "application/json", &courses)) };
+    let (header, data) = front.workbench.finish(size, write).await?;
+    let Some(data) = data else { return Ok(respond(share.keep(header), "application/json", &courses)) };
     let length = HeaderValue::from(header.len());
-    let mut response = respond([header, data].concat(), "application/octet-stream", &courses);
+    let body = front.workbench.finish(size, || [header, data].concat()).await;
+    let mut response = respond(share.keep(body), "application/octet-stream", &courses);
     response.headers_mut().insert(JSON_LENGTH, length);
     Ok(response)
 }
@@ -330,14 +334,18 @@ fn check_outputs(model: &ServedModel, payloads: &[Input], wanted: &[RequestedOut
     Ok(())
 }
 
-/// The JSON of a body, and the binary data after it.
-async fn parse<'a>(front: &Front, received: &'a Received) -> Result<(InferRequest, &'a [u8]), ApiError> {
-    let Some(length) = received.head.headers.get(&JSON_LENGTH) else { return Ok((received.read(front).await?, &[])) };
+/// The JSON of a body, its share of memory, and the binary data after it.
+async fn parse<'a>(front: &Front, received: &'a Received) -> Result<(InferRequest, Share, &'a [u8]), ApiError> {
+    let Some(length) = received.head.headers.get(&JSON_LENGTH) else {
+        let (asked, share) = received.read(front).await?;
+        return Ok((asked, share, &[]));
+    };
     let length = length.to_str().ok().and_then(|text| text.trim().parse().ok());
     let parts = length.and_then(|length| received.body.split_at_checked(length));
     let (json, binary) =
         parts.ok_or_else(|| ApiError::malformed("Inference-Header-Content-Length is no length within the body"))?;
-    Ok((read(front, json).await?, binary))
+    let (asked, share) = received.read_part(front, json).await?;
+    Ok((asked, share, binary))
 }
 
 /// All outputs, one row for each answer; texts end before the first of `stops`.

@@ -24,7 +24,8 @@ pub(super) async fn payloads(
         Some(positions) => {
             let rows = positions.rows().filter(|rows| rows.len() == passages.len());
             let rows = rows.ok_or_else(|| wrong("input `positions` must have as many rows as there are texts"))?;
-            let rows: Option<Vec<_>> = rows.into_iter().map(indices).collect();
+            let read = || rows.into_iter().map(indices).collect::<Option<Vec<_>>>();
+            let rows = front.workbench.work(positions.size(), read).await?;
             Some(rows.ok_or_else(|| wrong("input `positions` must hold indices, none of them negative"))?)
         }
     };
@@ -82,7 +83,8 @@ async fn passages(front: &Front, model: &ServedModel, tensors: &[Tensor]) -> Res
             let passage = |(row, &tokens): (usize, &&[i64])| {
                 passage(row, tokens, masks.as_ref().map(|masks| masks[row]), types.as_ref().map(|types| types[row]))
             };
-            rows.iter().enumerate().map(passage).collect::<Result<_, _>>()?
+            let read = || rows.iter().enumerate().map(passage).collect::<Result<_, _>>();
+            front.workbench.work(ids.size(), read).await??
         }
         (None, Some(Tensor { elements: Elements::Texts(texts), .. })) => {
             if let Some(alone) = mask.or(types) {

@@ -3,8 +3,11 @@
 //! A value says what it is, so that every error tells the field, the place, what is there and what belongs there, in
 //! words that are the same for every endpoint.
 
+use crate::http::body::no_room;
+use crate::http::budget::{Share, Shortage};
 use crate::http::error::ApiError;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// A value. Whole numbers in a row are kept together: lists of tokens are what grows large.
@@ -76,9 +79,16 @@ pub(crate) trait FromJson: Sized {
 }
 
 impl Json {
-    /// The value in `body`.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        serde_json::from_slice(body).map_err(|error| {
+    /// The value in `body`. The memory that it takes is counted in `room` as it grows.
+    pub(crate) fn parse(body: &[u8], room: &mut Share) -> Result<Self, ApiError> {
+        let tally = Tally { room: RefCell::new(room), grown: Cell::new(0), full: Cell::new(None) };
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let value = Values(&tally).deserialize(&mut deserializer);
+        let whole = value.and_then(|value| deserializer.end().map(|()| value));
+        if let Some(shortage) = tally.full.get() {
+            return Err(no_room(shortage));
+        }
+        whole.map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let what = match error.classify() {
                 _ if body.trim_ascii().is_empty() => "the body is empty: a JSON object is expected".to_owned(),
@@ -137,15 +147,45 @@ fn near(body: &[u8], line: usize, column: usize) -> String {
     if piece.is_empty() { String::new() } else { format!(", near `{piece}`") }
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Values)
+/// The memory of a value that is being read: small bodies can hold lists of lists that take many times their length.
+struct Tally<'a> {
+    room: RefCell<&'a mut Share>,
+    grown: Cell<usize>,
+    full: Cell<Option<Shortage>>,
+}
+
+/// Memory is asked for in pieces of this size.
+const PIECE: usize = 64 << 10;
+
+impl Tally<'_> {
+    fn grow<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        let grown = self.grown.get().saturating_add(bytes);
+        self.grown.set(grown);
+        let mut room = self.room.borrow_mut();
+        // What is short needs no count of its own: it is little more than its body.
+        if grown <= PIECE || grown <= room.held() {
+            return Ok(());
+        }
+        room.hold(grown.next_multiple_of(PIECE)).map_err(|shortage| {
+            self.full.set(Some(shortage));
+            E::custom(shortage)
+        })
     }
 }
 
-struct Values;
+/// Reads values.
+#[derive(Clone, Copy)]
+struct Values<'a>(&'a Tally<'a>);
 
-impl<'de> Visitor<'de> for Values {
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,25 +212,30 @@ impl<'de> Visitor<'de> for Values {
         Ok(Json::Number(number))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
+        self.0.grow(text.len())?;
         Ok(Json::Text(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Json, E> {
+    fn visit_string<E: Error>(self, text: String) -> Result<Json, E> {
+        self.0.grow(text.len())?;
         Ok(Json::Text(text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Json, A::Error> {
         let mut numbers = Vec::new();
-        while let Some(item) = sequence.next_element::<Json>()? {
+        while let Some(item) = sequence.next_element_seed(self)? {
             let Json::Integer(number) = item else {
+                self.0.grow((numbers.len() + 1) * size_of::<Json>())?;
                 let mut items: Vec<Json> = numbers.into_iter().map(Json::Integer).collect();
                 items.push(item);
-                while let Some(item) = sequence.next_element()? {
+                while let Some(item) = sequence.next_element_seed(self)? {
+                    self.0.grow(size_of::<Json>())?;
                     items.push(item);
                 }
                 return Ok(Json::List(items));
             };
+            self.0.grow(size_of::<i64>())?;
             numbers.push(number);
         }
         Ok(Json::Integers(numbers))
@@ -198,8 +243,11 @@ impl<'de> Visitor<'de> for Values {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
         let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
+        while let Some(name) = map.next_key::<String>()? {
+            // The first field makes room for a few.
+            let room = if fields.is_empty() { 4 } else { 1 };
+            self.0.grow(name.len() + room * size_of::<(String, Json)>())?;
+            fields.push((name, map.next_value_seed(self)?));
         }
         Ok(Json::Object(fields))
     }
@@ -274,10 +322,60 @@ impl<V: FromJson> FromJson for Vec<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::budget::Budget;
+
+    #[test]
+    fn what_values_take_is_counted_as_they_grow() {
+        let list = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
+        let bodies = [
+            list("[]", 1 << 16),
+            list("{}", 1 << 16),
+            list("[5]", 1 << 16),
+            list("\"\"", 1 << 16),
+            list("null", 1 << 16),
+            list("0.5", 1 << 16),
+            list("{\"\":0}", 1 << 16),
+            list("{\"a\":[\"b\"]}", 1 << 16),
+            list("1", 1 << 18),
+            format!("{{\"a\":{}}}", list(&list("[]", 256), 256)),
+        ];
+        for body in bodies {
+            let parse = |room: &mut Share| Json::parse(body.as_bytes(), room).map_err(|error| error.status().as_u16());
+            let budget = Budget::new(1 << 30, 0);
+            let mut share = budget.share();
+            let value = parse(&mut share).expect("there is room");
+            let (held, least) = (share.held(), memory(&value));
+            assert!(held >= least, "{held} of {least} bytes are counted: {}", &body[..12]);
+            // With less than that it ends early, whether others have it or nobody.
+            drop(share);
+            let mut other = budget.share();
+            other.hold((3 << 28) - least + PIECE).expect("there is room");
+            let mut share = budget.share();
+            assert_eq!(parse(&mut share), Err(503), "{}", &body[..12]);
+            assert!(share.held() < least);
+            assert_eq!(parse(&mut Budget::new(least / 2, 0).share()), Err(413), "{}", &body[..12]);
+        }
+        let words = list("\"word\"", 500);
+        assert!(Json::parse(words.as_bytes(), &mut Budget::new(0, 0).share()).is_ok(), "short bodies are always read");
+    }
+
+    /// Bytes of what `value` holds, without what is spare.
+    fn memory(value: &Json) -> usize {
+        match value {
+            Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Number(_) => 0,
+            Json::Text(text) => text.len(),
+            Json::Integers(numbers) => size_of_val(&numbers[..]),
+            Json::List(items) => size_of_val(&items[..]) + items.iter().map(memory).sum::<usize>(),
+            Json::Object(fields) => {
+                size_of_val(&fields[..]) + fields.iter().map(|(name, value)| name.len() + memory(value)).sum::<usize>()
+            }
+        }
+    }
 
     #[test]
     fn values_keep_their_kind() {
-        let value = Json::parse(br#"{"a":[1,2],"b":[1,"x",null],"c":1.5,"d":18446744073709551615,"e":[]}"#);
+        let body = br#"{"a":[1,2],"b":[1,"x",null],"c":1.5,"d":18446744073709551615,"e":[]}"#;
+        let value = Json::parse(body, &mut Budget::new(0, 0).share());
         let list = Json::List(vec![Json::Integer(1), Json::Text("x".into()), Json::Null]);
         let fields = [
             ("a", Json::Integers(vec![1, 2])),

@@ -6,8 +6,6 @@
 use crate::gateway::ServedModel;
 use crate::http::error::ApiError;
 use statmux_core::backend::Input;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What one request may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +30,10 @@ impl Default for RequestLimits {
 const BYTES_A_TOKEN: usize = 64;
 /// Texts up to this long are always tokenised.
 const SHORT_TEXT: usize = 4 << 10;
+/// How many times its four bytes a number takes until it is sent: they, and beside them a dozen characters.
+const A_NUMBER: u64 = 4;
+/// Bytes of a token's text, beside its four bytes as a number.
+const A_NEW_TOKEN: u64 = 8;
 
 impl RequestLimits {
     /// Checks how many inputs `field` asks for.
@@ -66,16 +68,39 @@ impl RequestLimits {
         }
     }
 
-    /// Checks what `payloads` for `model`, which came in `field`, make in tokens and in numbers.
+    /// The tokens of `texts`, which came in `field`, each as `encode` has them; no text is looked at after the one that
+    /// is too many.
+    pub(super) fn encoded(
+        &self,
+        field: &'static str,
+        texts: &[String],
+        encode: impl Fn(&str) -> Result<Vec<u32>, ApiError>,
+    ) -> Result<Vec<Vec<u32>>, ApiError> {
+        let mut left = self.tokens;
+        let mut lists = Vec::with_capacity(texts.len());
+        for text in texts {
+            let tokens = encode(text)?;
+            left = left.checked_sub(tokens.len() as u64).ok_or_else(|| {
+                let message =
+                    format!("`{field}` holds more than {} tokens, the most that are taken at once", self.tokens);
+                ApiError::invalid(field, message)
+            })?;
+            lists.push(tokens);
+        }
+        Ok(lists)
+    }
+
+    /// Checks what `payloads` for `model`, which came in `field`, make in tokens and in numbers. Returns the bytes of
+    /// memory that they, and their answers until they are sent, may take.
     pub(super) fn payloads(
         &self,
         field: &'static str,
         model: &ServedModel,
         payloads: &[Input],
-    ) -> Result<(), ApiError> {
+    ) -> Result<usize, ApiError> {
         self.inputs(field, payloads.len())?;
         let context = u64::from(model.card.max_tokens);
-        let (mut tokens, mut numbers) = (0_u64, 0_u64);
+        let (mut tokens, mut numbers, mut new) = (0_u64, 0_u64, 0_u64);
         for payload in payloads {
             let length = payload.tokens().len() as u64;
             match payload {
@@ -84,11 +109,12 @@ impl RequestLimits {
                     numbers = numbers.saturating_add(positions.len() as u64 * u64::from(model.card.vocabulary));
                 }
                 Input::Generate(generate) => {
-                    tokens += u64::from(generate.max_new_tokens).min(context.saturating_sub(length));
+                    new += u64::from(generate.max_new_tokens).min(context.saturating_sub(length));
                 }
             }
             tokens += length;
         }
+        tokens += new;
         let bytes = numbers.saturating_mul(4);
         if tokens > self.tokens {
             let message = format!("`{field}` asks for {tokens} tokens in all; up to {} are taken at once", self.tokens);
@@ -99,76 +125,38 @@ impl RequestLimits {
             let message = format!("`{field}` asks for {bytes} bytes of numbers; up to {most} are given at once");
             return Err(ApiError::invalid(field, message));
         }
-        Ok(())
-    }
-}
-
-/// Memory for bodies that are coming in or being answered, shared by all connections.
-#[derive(Debug)]
-pub(super) struct Budget {
-    limit: usize,
-    taken: AtomicUsize,
-}
-
-/// So much of a body is not counted, so that ordinary requests get in beside large ones.
-const UNCOUNTED: usize = 16 << 10;
-
-/// One body's part of the budget; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Share {
-    budget: Arc<Budget>,
-    held: usize,
-}
-
-impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
-    }
-
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        Share { budget: Arc::clone(self), held: 0 }
-    }
-}
-
-impl Share {
-    /// Notes that the body takes `bytes` now.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
-        let counted = bytes.saturating_sub(UNCOUNTED);
-        let more = counted.saturating_sub(self.held);
-        if more == 0 {
-            return Ok(());
-        }
-        if self.budget.taken.fetch_add(more, Relaxed) + more > self.budget.limit {
-            self.budget.taken.fetch_sub(more, Relaxed);
-            return Err(ApiError::overloaded("the bodies of other requests take all the memory there is for them"));
-        }
-        self.held += more;
-        Ok(())
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.taken.fetch_sub(self.held, Relaxed);
+        let memory =
+            bytes.saturating_mul(A_NUMBER).saturating_add(new.saturating_mul(A_NEW_TOKEN)).saturating_add(tokens * 4);
+        Ok(usize::try_from(memory).unwrap_or(usize::MAX))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::cell::Cell;
 
-    #[test]
-    fn bodies_share_what_there_is_and_give_it_back() {
-        let budget = Budget::new(100);
-        let (mut first, mut second) = (budget.share(), budget.share());
-        assert!(first.grow_to(UNCOUNTED).is_ok() && budget.taken.load(Relaxed) == 0);
-        assert!(first.grow_to(UNCOUNTED + 60).is_ok());
-        assert!(second.grow_to(UNCOUNTED + 41).is_err());
-        assert!(second.grow_to(UNCOUNTED + 40).is_ok() && first.grow_to(UNCOUNTED + 60).is_ok());
-        assert!(first.grow_to(UNCOUNTED + 61).is_err());
-        drop(first);
-        assert!(second.grow_to(UNCOUNTED + 100).is_ok());
-        drop(second);
-        assert_eq!(budget.taken.load(Relaxed), 0);
+    proptest! {
+        #[test]
+        fn no_text_is_tokenised_after_the_one_that_is_too_many(
+            limit in 0_u64..60,
+            lengths in proptest::collection::vec(0_usize..20, 0..20),
+        ) {
+            let limits = RequestLimits { tokens: limit, ..RequestLimits::default() };
+            let texts: Vec<String> = lengths.iter().map(|&length| "x".repeat(length)).collect();
+            let asked = Cell::new(0);
+            let lists = limits.encoded("input", &texts, |text| {
+                asked.set(asked.get() + 1);
+                Ok(vec![5; text.len()])
+            });
+            let mut sum = 0;
+            let ends = lengths.iter().position(|&length| {
+                sum += length as u64;
+                sum > limit
+            });
+            prop_assert_eq!(lists.is_err(), ends.is_some());
+            prop_assert_eq!(asked.get(), ends.map_or(lengths.len(), |end| end + 1));
+        }
     }
 }

@@ -34,7 +34,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How often it is looked whether there is still something inside.
 const LOOK: Duration = Duration::from_millis(2);
 /// What clients beyond the limit of connections read.
-const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+    content-length: 175\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
+    {\"error\":{\"message\":\"as many clients are connected as this server takes\",\"type\":\"server_error\",\
+    \"param\":null,\"code\":\"overloaded\",\"reason\":\"overloaded\",\"retry_after_ms\":1000.0}}";
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]

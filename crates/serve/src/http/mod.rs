@@ -10,6 +10,7 @@ mod admin;
 mod ask;
 pub(crate) mod audit;
 mod body;
+mod budget;
 pub mod cors;
 pub(crate) mod desk;
 pub(crate) mod entrance;
@@ -36,8 +37,9 @@ mod tensor;
 mod workbench;
 
 use crate::gateway::{Gateway, ServedModel};
+use crate::http::budget::Budget;
 use crate::http::desk::Desk;
-use crate::http::limits::{Budget, RequestLimits};
+use crate::http::limits::RequestLimits;
 use crate::http::middleware::Surroundings;
 use crate::http::site::Site;
 use crate::http::workbench::Workbench;
@@ -54,6 +56,9 @@ pub struct HttpSettings {
     pub body_limit: usize,
     /// Memory for all bodies together; beyond it, long ones are turned away.
     pub bodies_limit: usize,
+    /// Memory for all answers together, from when they are asked for until they are sent; beyond it, requests for large
+    /// ones are turned away.
+    pub answers_limit: usize,
     /// What one request may ask for.
     pub request: RequestLimits,
     /// How long a body may take to come in.
@@ -83,6 +88,7 @@ impl Default for HttpSettings {
         Self {
             body_limit: 8 << 20,
             bodies_limit: 256 << 20,
+            answers_limit: 1 << 30,
             request: RequestLimits::default(),
             body_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(75),
@@ -97,6 +103,11 @@ impl Default for HttpSettings {
     }
 }
 
+/// Up to so many bytes a body is ordinary, and gets in beside large ones.
+const ORDINARY_BODY: usize = 32 << 10;
+/// Up to so many bytes an answer is ordinary: an embedding of thousands of numbers, or thousands of tokens.
+const ORDINARY_ANSWER: usize = 128 << 10;
+
 /// What all handlers share.
 #[derive(Debug)]
 pub(crate) struct Front {
@@ -104,6 +115,7 @@ pub(crate) struct Front {
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) desk: Arc<Desk>,
     bodies: Arc<Budget>,
+    answers: Arc<Budget>,
     workbench: Arc<Workbench>,
     /// Where another placement is asked for.
     site: Weak<Site>,
@@ -113,17 +125,19 @@ impl Front {
     /// A front for `gateway`.
     pub(crate) fn new(gateway: Arc<Gateway>, desk: Arc<Desk>, site: Weak<Site>) -> Arc<Self> {
         let settings = Arc::clone(&desk.settings);
-        let bodies = Budget::new(settings.bodies_limit);
+        let bodies = Budget::new(settings.bodies_limit, ORDINARY_BODY);
+        let answers = Budget::new(settings.answers_limit, ORDINARY_ANSWER);
         let places = std::thread::available_parallelism().map_or(1, usize::from);
         let workbench = Arc::new(Workbench::new(places));
-        Arc::new(Self { gateway, settings, desk, bodies, workbench, site })
+        Arc::new(Self { gateway, settings, desk, bodies, answers, workbench, site })
     }
 
     /// The same for another gateway.
     pub(crate) fn succeeded(&self, gateway: Arc<Gateway>) -> Arc<Self> {
         let (settings, desk, site) = (Arc::clone(&self.settings), Arc::clone(&self.desk), Weak::clone(&self.site));
-        let (bodies, workbench) = (Arc::clone(&self.bodies), Arc::clone(&self.workbench));
-        Arc::new(Self { gateway, settings, desk, bodies, workbench, site })
+        let (bodies, answers) = (Arc::clone(&self.bodies), Arc::clone(&self.answers));
+        let workbench = Arc::clone(&self.workbench);
+        Arc::new(Self { gateway, settings, desk, bodies, answers, workbench, site })
     }
 
     /// Whether `model` can be asked, for more than a moment.

@@ -207,7 +207,7 @@ fn statistics_of<'a>(front: &Front, model: &'a ServedModel) -> ModelStatistics<'
     responses((status = 200, description = "all models", body = [IndexEntry]), IndexErrors))]
 pub(super) async fn index(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked = if received.body.is_empty() { IndexRequest::default() } else { received.read(&front).await? };
+    let asked = if received.body.is_empty() { IndexRequest::default() } else { received.read(&front).await?.0 };
     let entry = |model: &ServedModel| match front.is_ready(model) {
         true => (true, ""),
         false if front.desk.is_leaving() || front.gateway.is_draining() => (false, "the server is shutting down"),

@@ -276,6 +276,15 @@ impl Tensor {
         }
     }
 
+    /// About how many bytes its elements take.
+    pub(super) fn size(&self) -> usize {
+        match &self.elements {
+            Elements::Integers(integers) => size_of_val(&integers[..]),
+            Elements::Floats(floats) => size_of_val(&floats[..]),
+            Elements::Texts(texts) => texts.iter().map(String::len).sum(),
+        }
+    }
+
     /// Its rows, if it holds integers: one for a flat tensor.
     pub(super) fn rows(&self) -> Option<Vec<&[i64]>> {
         let Elements::Integers(integers) = &self.elements else { return None };
@@ -290,11 +299,13 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::budget::Budget;
     use serde_json::{Value, json};
 
     fn header(datatype: &str, shape: &[u64], data: Option<Value>, size: Option<u64>) -> TensorHeader {
         let parameters = Some(TensorParameters { binary_data_size: size });
-        let data = data.map(|data| Json::parse(data.to_string().as_bytes()).expect("JSON"));
+        let mut room = Budget::new(1 << 20, 0).share();
+        let data = data.map(|data| Json::parse(data.to_string().as_bytes(), &mut room).expect("JSON"));
         TensorHeader { name: "x".into(), shape: shape.to_vec(), datatype: datatype.into(), parameters, data }
     }
 

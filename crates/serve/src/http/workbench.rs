@@ -1,7 +1,8 @@
 //! Where long texts and bodies are read and written: a few at a time, and never on the back of other connections.
 //!
-//! Parsing, tokenising and writing take a processor for as long as their text is long. What is short is done at once;
-//! the rest takes a place here first, and moves other connections off its thread while it works.
+//! Parsing, tokenising, decoding and writing take a processor for as long as their text is long. What is short is done
+//! at once; the rest takes a place here first, and moves other connections off its thread while it works. Requests are
+//! turned away where too many wait; answers are not, for devices have worked for them already.
 
 use crate::http::error::ApiError;
 use tokio::sync::Semaphore;
@@ -24,14 +25,22 @@ impl Workbench {
         Self { places: Semaphore::new(places), room: Semaphore::new(places + MOST_WAITING) }
     }
 
-    /// Does `work` on something of so many bytes.
+    /// Does `work` on something of a request, of so many bytes.
     pub(super) async fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> Result<T, ApiError> {
         if bytes <= SHORT {
             return Ok(work());
         }
         let full = |_| ApiError::overloaded("too many long texts are waiting to be read");
         let _room = self.room.try_acquire().map_err(full)?;
+        Ok(self.finish(bytes, work).await)
+    }
+
+    /// Does `work` on something of an answer, of so many bytes.
+    pub(super) async fn finish<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+        if bytes <= SHORT {
+            return work();
+        }
         let _place = self.places.acquire().await.expect("the semaphore is never closed");
-        Ok(tokio::task::block_in_place(work))
+        tokio::task::block_in_place(work)
     }
 }

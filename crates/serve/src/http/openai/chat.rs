@@ -123,20 +123,24 @@ pub(crate) struct Said {
     responses((status = 200, description = "the answers, or events of them", body = ChatResponse), OpenAiErrors))]
 pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let ChatRequest { model: name, messages, options } = received.read(&front).await?;
+    let (ChatRequest { model: name, messages, options }, room) = received.read(&front).await?;
     let model = model(&front, &name)?;
     let when = (received.arrived, received.deadline(options.deadline_ms)?);
     let prompt = prompt(&front, model, messages).await?;
+    drop(room);
     let id = format!("chatcmpl-{}", front.desk.fresh_id());
-    // To the end of the context; a prompt that leaves no room is refused for that.
-    let room = |prompt: usize| model.card.max_tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX)).max(1);
-    let choices = Choices::ask(&front, model, ("messages", vec![prompt]), &options, room, when)?;
+    // To the end of the context, or as far as the model usually goes; a prompt that leaves no room is refused for that.
+    let usual = model.card.usual_answer.unwrap_or(u32::MAX);
+    let left = |prompt: usize| model.card.max_tokens.saturating_sub(u32::try_from(prompt).unwrap_or(u32::MAX));
+    let most = |prompt: usize| left(prompt).min(usual).max(1);
+    let choices = Choices::ask(&front, model, ("messages", vec![prompt]), &options, most, when)?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
         return stream(choices, narrator).await;
     }
-    let (answers, usage) = choices.whole().await?;
+    let (answers, usage, share) = choices.whole().await?;
     let courses: Vec<Course> = answers.iter().map(|whole| whole.course).collect();
+    let size = answers.iter().map(|whole| whole.text.len()).sum();
     let choice = |(index, whole): (usize, Whole)| ChatChoice {
         index,
         message: Some(Said { role: Some("assistant"), content: Some(whole.text) }),
@@ -151,7 +155,8 @@ pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> R
         choices: answers.into_iter().enumerate().map(choice).collect(),
         usage: Some(Some(usage)),
     };
-    Ok(respond(json(&body), "application/json", &courses))
+    let body = front.workbench.finish(size, || json(&body)).await;
+    Ok(respond(share.keep(body), "application/json", &courses))
 }
 
 /// Bytes of what a template may write of a turn.

@@ -83,7 +83,7 @@ pub(crate) struct Choice {
     responses((status = 200, description = "the texts, or events of them", body = CompletionResponse), OpenAiErrors))]
 pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let CompletionRequest { model: name, prompt, best_of, options } = received.read(&front).await?;
+    let (CompletionRequest { model: name, prompt, best_of, options }, room) = received.read(&front).await?;
     let model = model(&front, &name)?;
     let answers = options.answers()?;
     if best_of.is_some_and(|best_of| best_of != 1 && best_of != answers) {
@@ -95,14 +95,16 @@ pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) 
     if prompts.is_empty() {
         return Err(ApiError::invalid("prompt", "`prompt` is an empty list: give at least one text"));
     }
+    drop(room);
     let id = format!("cmpl-{}", front.desk.fresh_id());
     let choices = Choices::ask(&front, model, ("prompt", prompts), &options, |_| DEFAULT_MAX_TOKENS, when)?;
     if options.streams() {
         let narrator = Chunks { id, created: now_s(), model: name, usage: options.includes_usage() };
         return stream(choices, narrator).await;
     }
-    let (answers, usage) = choices.whole().await?;
+    let (answers, usage, share) = choices.whole().await?;
     let courses: Vec<Course> = answers.iter().map(|whole| whole.course).collect();
+    let size = answers.iter().map(|whole| whole.text.len()).sum();
     let choice = |(index, whole): (usize, Whole)| Choice::new(index, whole.text, Some(whole.finish_reason));
     let body = CompletionResponse {
         id,
@@ -112,7 +114,8 @@ pub(crate) async fn complete(State(front): State<Arc<Front>>, request: Request) 
         choices: answers.into_iter().enumerate().map(choice).collect(),
         usage: Some(Some(usage)),
     };
-    Ok(respond(json(&body), "application/json", &courses))
+    let body = front.workbench.finish(size, || json(&body)).await;
+    Ok(respond(share.keep(body), "application/json", &courses))
 }
 
 impl Choice {

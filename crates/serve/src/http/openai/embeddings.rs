@@ -2,11 +2,13 @@
 
 use super::{Usage, json};
 use crate::course::Course;
+use crate::gateway::ServedModel;
 use crate::http::Front;
 use crate::http::ask::{TextOrTokens, ask_all, model, receive, respond};
 use crate::http::error::{ApiError, OpenAiErrors};
 use crate::http::fields::{Field, Fields, ignored, required, schema, taken};
 use crate::http::json::FromJson;
+use crate::request::Answer;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine;
@@ -81,7 +83,7 @@ pub(crate) enum Vector {
     responses((status = 200, description = "a vector for each text", body = EmbeddingsResponse), OpenAiErrors))]
 pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let asked: EmbeddingsRequest = received.read(&front).await?;
+    let (asked, room): (EmbeddingsRequest, _) = received.read(&front).await?;
     let model = model(&front, &asked.model)?;
     let base64 = match asked.encoding_format.as_deref() {
         None | Some("float") => false,
@@ -102,16 +104,23 @@ pub(crate) async fn embed(State(front): State<Arc<Front>>, request: Request) -> 
     }
     let tokens = lists.iter().map(Vec::len).sum();
     let inputs = lists.into_iter().map(Input::embed).collect();
-    let answers = ask_all(&front, model, ("input", inputs), (received.arrived, deadline)).await?;
+    drop(room);
+    let (answers, share) = ask_all(&front, model, ("input", inputs), (received.arrived, deadline)).await?;
     let courses: Vec<Course> = answers.iter().map(|answer| answer.course).collect();
+    let size = answers.len() * model.card.embedding as usize * size_of::<f32>();
+    let write = || written(model, answers, tokens, base64);
+    let body = front.workbench.finish(size, write).await?;
+    Ok(respond(share.keep(body), "application/json", &courses))
+}
+
+/// The JSON of answers to so many tokens.
+fn written(model: &ServedModel, answers: Vec<Answer>, tokens: usize, base64: bool) -> Result<Vec<u8>, ApiError> {
     let vectors = answers.into_iter().enumerate().map(|(index, answer)| match answer.output {
         Output::Embedding(numbers) => Ok(Embedding { object: "embedding", index, embedding: vector(numbers, base64) }),
         _ => Err(ApiError::malformed("the model answered something else than an embedding")),
     });
     let data = vectors.collect::<Result<_, _>>()?;
-    let body = EmbeddingsResponse { object: "list", data, model: &model.name, usage: Usage::new(tokens, 0) };
-    let size = body.data.len() * model.card.embedding as usize * size_of::<f32>();
-    Ok(respond(front.workbench.work(size, || json(&body)).await?, "application/json", &courses))
+    Ok(json(&EmbeddingsResponse { object: "list", data, model: &model.name, usage: Usage::new(tokens, 0) }))
 }
 
 fn vector(numbers: Vec<f32>, base64: bool) -> Vector {

@@ -7,16 +7,21 @@ use crate::detokenise::TextStream;
 use crate::gateway::{Event, Pending, ServedModel};
 use crate::http::Front;
 use crate::http::ask::submit_all;
+use crate::http::budget::Share;
 use crate::http::error::ApiError;
+use crate::http::workbench::Workbench;
 use futures_util::future::try_join_all;
 use statmux_core::backend::{BackendError, Finish, Output};
 use statmux_core::{Span, Time};
+use std::sync::Arc;
 
 /// All answers of a request on their way, prompt by prompt.
 pub(crate) struct Choices {
     pub(crate) generations: Vec<Generation>,
     /// Tokens of all prompts, each counted once.
     pub(crate) prompt_tokens: usize,
+    /// Of the memory for all answers, until this one is sent.
+    pub(crate) share: Share,
 }
 
 impl Choices {
@@ -33,17 +38,23 @@ impl Choices {
         let answers = prompts.len().saturating_mul(options.answers()? as usize);
         front.settings.request.inputs(field, answers)?;
         let inputs = options.inputs(prompts, default)?;
-        let pending = submit_all(front, model, (field, inputs), when, options.streams())?;
-        let generations = pending.into_iter().map(|pending| Generation::new(pending, model, options.stops())).collect();
-        Ok(Self { generations, prompt_tokens })
+        let (pending, share) = submit_all(front, model, (field, inputs), when, options.streams())?;
+        let generation = |pending| Generation {
+            pending,
+            text: TextStream::new(model.text.clone(), options.stops()),
+            model: model.clone(),
+            new_tokens: 0,
+            workbench: Arc::clone(&front.workbench),
+        };
+        Ok(Self { generations: pending.into_iter().map(generation).collect(), prompt_tokens, share })
     }
 
-    /// All answers whole, and what they took.
-    pub(crate) async fn whole(mut self) -> Result<(Vec<Whole>, Usage), ApiError> {
+    /// All answers whole, what they took, and their share of memory.
+    pub(crate) async fn whole(mut self) -> Result<(Vec<Whole>, Usage, Share), ApiError> {
         // The first refusal ends it all: what has not started yet is cancelled.
         let answers = try_join_all(self.generations.iter_mut().map(Generation::whole)).await?;
         let new_tokens = answers.iter().map(|whole| whole.new_tokens).sum();
-        Ok((answers, Usage::new(self.prompt_tokens, new_tokens)))
+        Ok((answers, Usage::new(self.prompt_tokens, new_tokens), self.share))
     }
 }
 
@@ -53,7 +64,11 @@ pub(crate) struct Generation {
     text: TextStream,
     model: ServedModel,
     new_tokens: usize,
+    workbench: Arc<Workbench>,
 }
+
+/// About how much work a token is, in bytes of text.
+const WORK_A_TOKEN: usize = 16;
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,11 +78,6 @@ pub(crate) enum Piece {
 }
 
 impl Generation {
-    fn new(pending: Pending, model: &ServedModel, stops: Vec<String>) -> Self {
-        let text = TextStream::new(model.text.clone(), stops);
-        Self { pending, text, model: model.clone(), new_tokens: 0 }
-    }
-
     /// The next piece that is not empty, or the end.
     pub(crate) async fn next(&mut self) -> Result<Piece, ApiError> {
         loop {
@@ -84,7 +94,9 @@ impl Generation {
                     let Output::Generated { tokens, finish } = answer.output else {
                         return Err(ApiError::malformed("the model answered something else than a text"));
                     };
-                    let text = self.rest(tokens.get(self.new_tokens..).unwrap_or_default());
+                    let rest = tokens.get(self.new_tokens..).unwrap_or_default();
+                    let stream = &mut self.text;
+                    let text = self.workbench.finish(rest.len() * WORK_A_TOKEN, || last(stream, rest)).await;
                     let text = text.map_err(|error| ApiError::backend(&error))?;
                     let stopped = finish == Finish::Stop || self.text.is_stopped();
                     let finish_reason = if stopped { "stop" } else { "length" };
@@ -92,13 +104,6 @@ impl Generation {
                 }
             }
         }
-    }
-
-    /// The text from the last tokens on.
-    fn rest(&mut self, tokens: &[u32]) -> Result<String, BackendError> {
-        let mut text = self.text.push(tokens)?;
-        text.push_str(&self.text.finish()?);
-        Ok(text)
     }
 
     /// The whole answer at once.
@@ -114,6 +119,13 @@ impl Generation {
             }
         }
     }
+}
+
+/// The text of the last tokens.
+fn last(stream: &mut TextStream, tokens: &[u32]) -> Result<String, BackendError> {
+    let mut text = stream.push(tokens)?;
+    text.push_str(&stream.finish()?);
+    Ok(text)
 }
 
 /// A finished answer.

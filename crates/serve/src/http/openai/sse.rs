@@ -4,6 +4,7 @@ use super::Usage;
 use super::generation::{Choices, Generation, Piece};
 use crate::course::Course;
 use crate::http::ask::note_course;
+use crate::http::budget::Share;
 use crate::http::error::ApiError;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
@@ -34,15 +35,17 @@ struct Telling<N> {
     left: usize,
     prompt_tokens: usize,
     new_tokens: usize,
+    /// Of the memory for all answers.
+    _share: Share,
 }
 
 /// Waits for the first piece, so that refusals still get a status of their own, then streams.
 pub(super) async fn stream<N: Narrator>(choices: Choices, narrator: N) -> Result<Response, ApiError> {
-    let Choices { generations, prompt_tokens } = choices;
+    let Choices { generations, prompt_tokens, share } = choices;
     let left = generations.len();
     let ready = (0..left).filter_map(|index| narrator.opening(index)).map(|body| event(&body)).collect();
     let pieces = select_all(generations.into_iter().enumerate().map(|(index, generation)| pieces(index, generation)));
-    let mut telling = Telling { pieces, narrator, ready, left, prompt_tokens, new_tokens: 0 };
+    let mut telling = Telling { pieces, narrator, ready, left, prompt_tokens, new_tokens: 0, _share: share };
     let course = match telling.pieces.next().await {
         Some((index, first)) => telling.tell(index, first?),
         None => None,

@@ -16,6 +16,10 @@ pub(super) struct LimitArgs {
     /// Memory for all bodies together; beyond it, long ones are refused with `overloaded`
     #[arg(long, value_name = "SIZE", default_value = "256 MiB", help_heading = "Limits")]
     bodies_limit: Bytes,
+    /// Memory for all answers together, from the request until they are sent; beyond it, requests for large ones are
+    /// refused with `overloaded`
+    #[arg(long, value_name = "SIZE", default_value = "1 GiB", help_heading = "Limits")]
+    answers_limit: Bytes,
     /// The most texts, prompts times answers, or rows of one request
     #[arg(long, value_name = "N", default_value_t = 2048, help_heading = "Limits")]
     inputs_limit: usize,
@@ -62,6 +66,7 @@ impl LimitArgs {
         HttpSettings {
             body_limit: size(self.body_limit),
             bodies_limit: size(self.bodies_limit),
+            answers_limit: size(self.answers_limit),
             request: RequestLimits {
                 inputs: self.inputs_limit,
                 tokens: self.tokens_limit,
