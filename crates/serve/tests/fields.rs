@@ -309,6 +309,13 @@ fn answers_are_dated_when_they_are_made_and_chats_go_on_to_the_end_of_the_contex
     let body = json!({"model": "m1", "messages": [{"role": "user", "content": long}]});
     let reply = post(at, "/v1/chat/completions", &body.to_string()).json();
     assert_eq!(reply["usage"]["completion_tokens"], 100, "{}", reply["usage"]);
+    // Where there is more room than it usually takes, it takes that.
+    let body = json!({"model": "m1", "messages": [{"role": "user", "content": "x"}]});
+    let reply = post(at, "/v1/chat/completions", &body.to_string()).json();
+    assert_eq!(
+        (&reply["usage"]["completion_tokens"], &reply["choices"][0]["finish_reason"]),
+        (&json!(256), &json!("length"))
+    );
     let body = json!({"model": "m1", "prompt": "x"});
     let reply = post(at, "/v1/completions", &body.to_string()).json();
     assert_eq!(reply["usage"]["completion_tokens"], 16);

@@ -55,7 +55,7 @@ fn what_is_just_allowed_passes_and_what_is_beyond_is_refused_before_any_work() {
     let server = server(HttpSettings { request: LIMITS, ..HttpSettings::default() });
     let at = server.address();
     let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
-    let turns = |bytes: usize| format!(r#"[{{"role":"user","content":{}}}]"#, text(bytes - 4));
+    let turns = |bytes: usize| format!(r#"[{{"role":"user","content":{}}}]"#, text(bytes - 4 - 16));
     let ids = |rows: usize, width: usize| tensor("input_ids", "INT64", &[rows, width], &list("5", rows * width));
     let positions = |rows: usize, width: usize| tensor("positions", "INT64", &[rows, width], &list("0", rows * width));
     // What is the most, what is too much, and the field that is to blame.
@@ -242,6 +242,25 @@ mod unread {
         server.stop();
     }
 
+    #[test]
+    fn clients_that_take_nothing_are_hung_up_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("s.sock");
+        let send_timeout = Duration::from_millis(50);
+        let http = HttpSettings { answers_limit: 12 << 20, send_timeout, ..HttpSettings::default() };
+        let deployment = deployment(1, 1, 2, Span::from_millis(1), Slo::None);
+        let settings = ServerSettings { http, socket: Some(socket.clone()), ..settings() };
+        let server = Server::start(Arc::new(sleeper(&deployment, 1)), deployment, settings).expect("it starts");
+        let mut unread = ask(&socket, 2000);
+        assert_eq!(begun(&mut unread), 200);
+        // There is room again, though the client is still there.
+        drop(again(&socket));
+        let mut rest = Vec::new();
+        let _ = unread.read_to_end(&mut rest);
+        assert!(rest.len() < 2000 * 256 * 4, "{} bytes are more than was on its way", rest.len());
+        server.stop();
+    }
+
     /// Asks until there is room: a server hears of what its clients did when it next looks.
     fn again(socket: &Path) -> UnixStream {
         for _ in 0..10_000 {
@@ -295,5 +314,17 @@ fn clients_beyond_the_limit_of_connections_are_told_and_others_go_on() {
     assert_eq!(refused.status, 503);
     assert!(refused.head.contains("retry-after: ") && refused.head.contains("connection: close"), "{}", refused.head);
     assert_eq!(refused.json()["error"]["reason"], "overloaded");
+    server.stop();
+}
+
+#[test]
+fn conversations_of_many_small_turns_are_measured_by_what_templates_write() {
+    let server =
+        server(HttpSettings { request: RequestLimits { text_bytes: 1000, ..LIMITS }, ..HttpSettings::default() });
+    for (turns, expected) in [(2, 200), (200, 400)] {
+        let (_, body) = chat(&format!(r#""messages":{},"max_tokens":1"#, list(r#"{"role":"u","content":""}"#, turns)));
+        let reply = post(server.address(), "/v1/chat/completions", &body);
+        assert_eq!(reply.status, expected, "{}", reply.body);
+    }
     server.stop();
 }

@@ -7,6 +7,7 @@ use crate::http::entrance::Entrance;
 #[cfg(unix)]
 use crate::http::entrance::UnixEntrance;
 use crate::http::hall::Hall;
+use crate::http::patient::Patient;
 use crate::http::site::Site;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -266,6 +267,7 @@ async fn welcome<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     tls: Option<Certificates>,
     closed: watch::Receiver<bool>,
 ) {
+    let socket = Patient::new(socket, hall.desk.settings.send_timeout);
     match tls {
         None => converse(socket, visitor, hall, closed).await,
         Some(tls) => match timeout(hall.desk.settings.head_timeout, tls.current().accept(socket)).await {

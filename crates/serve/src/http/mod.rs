@@ -28,6 +28,7 @@ mod middleware;
 mod openai;
 mod openapi;
 mod origin;
+mod patient;
 mod record;
 mod replace_error;
 mod repository;
@@ -63,6 +64,8 @@ pub struct HttpSettings {
     pub request: RequestLimits,
     /// How long a body may take to come in.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of an answer before its connection is closed.
+    pub send_timeout: Duration,
     /// How long a connection may take to send a whole request head, waiting for its first byte included.
     pub head_timeout: Duration,
     /// The most connections at once; more are turned away.
@@ -91,6 +94,7 @@ impl Default for HttpSettings {
             answers_limit: 1 << 30,
             request: RequestLimits::default(),
             body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(60),
             head_timeout: Duration::from_secs(75),
             connections: 16_384,
             drain_delay: Duration::ZERO,

@@ -44,3 +44,18 @@ impl Workbench {
         tokio::task::block_in_place(work)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn requests_are_turned_away_where_too_many_wait_and_answers_are_not() {
+        let bench = Workbench::new(2);
+        assert!(bench.work(SHORT + 1, || ()).await.is_ok());
+        let _waiting = bench.room.try_acquire_many(2 + MOST_WAITING as u32).expect("nobody else is there");
+        assert!(bench.work(SHORT, || ()).await.is_ok(), "what is short needs no place");
+        assert_eq!(bench.work(SHORT + 1, || ()).await.map_err(|error| error.status().as_u16()), Err(503));
+        assert_eq!(bench.finish(SHORT + 1, || 7).await, 7);
+    }
+}

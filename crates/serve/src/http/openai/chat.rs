@@ -159,10 +159,13 @@ pub(crate) async fn chat(State(front): State<Arc<Front>>, request: Request) -> R
     Ok(respond(share.keep(body), "application/json", &courses))
 }
 
+/// About how much templates write around a turn.
+const MARKUP: usize = 16;
+
 /// Bytes of what a template may write of a turn.
 fn length(turn: &ChatMessage) -> usize {
     let more = if turn.more.is_empty() { 0 } else { json(&turn.more).len() };
-    turn.role.len() + turn.content.as_ref().map_or(0, String::len) + more
+    MARKUP + turn.role.len() + turn.content.as_ref().map_or(0, String::len) + more
 }
 
 /// The tokens that ask `model` for the turn after `messages`.

@@ -35,6 +35,9 @@ pub(super) struct LimitArgs {
     /// How long a body may take to come in
     #[arg(long, value_name = "TIME", default_value = "30 s", value_parser = positive::<Span>, help_heading = "Limits")]
     body_timeout: Span,
+    /// How long a client may take nothing of an answer before its connection is closed
+    #[arg(long, value_name = "TIME", default_value = "60 s", value_parser = positive::<Span>, help_heading = "Limits")]
+    send_timeout: Span,
     /// How long a connection may stay idle, and take to send a request's head
     #[arg(long, value_name = "TIME", default_value = "75 s", value_parser = positive::<Span>, help_heading = "Limits")]
     idle_timeout: Span,
@@ -74,6 +77,7 @@ impl LimitArgs {
                 answer_bytes: self.answer_limit.get(),
             },
             body_timeout: duration(self.body_timeout),
+            send_timeout: duration(self.send_timeout),
             head_timeout: duration(self.idle_timeout),
             connections: self.connections,
             drain_delay: duration(self.drain_delay),
