@@ -122,6 +122,13 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
+    /// A body that is short itself, but not what it says.
+    pub(crate) fn body_says_too_much(room: usize) -> Self {
+        let message =
+            format!("what the body says takes more than the {room} bytes of memory that there are for bodies");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
     pub(crate) fn body_too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time")
     }

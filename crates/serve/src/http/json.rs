@@ -86,7 +86,10 @@ impl Json {
         let value = Values(&tally).deserialize(&mut deserializer);
         let whole = value.and_then(|value| deserializer.end().map(|()| value));
         if let Some(shortage) = tally.full.get() {
-            return Err(no_room(shortage));
+            return Err(match shortage {
+                Shortage::ForEver { room } => ApiError::body_says_too_much(room),
+                Shortage::ForNow => no_room(shortage),
+            });
         }
         whole.map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -156,8 +159,19 @@ struct Tally<'a> {
 
 /// Memory is asked for in pieces of this size.
 const PIECE: usize = 64 << 10;
+/// An item of a list, twice: as it is read, and as what becomes of it.
+const AN_ITEM: usize = 2 * size_of::<Json>();
+/// A whole number in a row of them, and the token that becomes of it.
+const A_NUMBER: usize = size_of::<i64>() + size_of::<u32>();
+/// What a text or a list takes beside its contents where it is not empty, room for more included.
+const AN_ALLOCATION: usize = 48;
 
 impl Tally<'_> {
+    /// Counts something with so many parts of so many bytes each, in memory of its own.
+    fn hold<E: Error>(&self, parts: usize, bytes: usize) -> Result<(), E> {
+        self.grow(if parts == 0 { 0 } else { AN_ALLOCATION + parts * bytes })
+    }
+
     fn grow<E: Error>(&self, bytes: usize) -> Result<(), E> {
         let grown = self.grown.get().saturating_add(bytes);
         self.grown.set(grown);
@@ -213,12 +227,12 @@ impl<'de> Visitor<'de> for Values<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
-        self.0.grow(text.len())?;
+        self.0.hold(text.len(), 1)?;
         Ok(Json::Text(text.to_owned()))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Json, E> {
-        self.0.grow(text.len())?;
+        self.0.hold(text.len(), 1)?;
         Ok(Json::Text(text))
     }
 
@@ -226,16 +240,16 @@ impl<'de> Visitor<'de> for Values<'_> {
         let mut numbers = Vec::new();
         while let Some(item) = sequence.next_element_seed(self)? {
             let Json::Integer(number) = item else {
-                self.0.grow((numbers.len() + 1) * size_of::<Json>())?;
+                self.0.hold(numbers.len() + 1, AN_ITEM)?;
                 let mut items: Vec<Json> = numbers.into_iter().map(Json::Integer).collect();
                 items.push(item);
                 while let Some(item) = sequence.next_element_seed(self)? {
-                    self.0.grow(size_of::<Json>())?;
+                    self.0.grow(AN_ITEM)?;
                     items.push(item);
                 }
                 return Ok(Json::List(items));
             };
-            self.0.grow(size_of::<i64>())?;
+            self.0.grow(A_NUMBER + if numbers.is_empty() { AN_ALLOCATION } else { 0 })?;
             numbers.push(number);
         }
         Ok(Json::Integers(numbers))
@@ -246,7 +260,8 @@ impl<'de> Visitor<'de> for Values<'_> {
         while let Some(name) = map.next_key::<String>()? {
             // The first field makes room for a few.
             let room = if fields.is_empty() { 4 } else { 1 };
-            self.0.grow(name.len() + room * size_of::<(String, Json)>())?;
+            self.0.hold(name.len(), 1)?;
+            self.0.grow(room * size_of::<(String, Json)>())?;
             fields.push((name, map.next_value_seed(self)?));
         }
         Ok(Json::Object(fields))
@@ -349,10 +364,10 @@ mod tests {
             // With less than that it ends early, whether others have it or nobody.
             drop(share);
             let mut other = budget.share();
-            other.hold((3 << 28) - least + PIECE).expect("there is room");
+            other.hold((3 << 28) - held + PIECE).expect("there is room");
             let mut share = budget.share();
             assert_eq!(parse(&mut share), Err(503), "{}", &body[..12]);
-            assert!(share.held() < least);
+            assert!(share.held() < held);
             assert_eq!(parse(&mut Budget::new(least / 2, 0).share()), Err(413), "{}", &body[..12]);
         }
         let words = list("\"word\"", 500);
