@@ -81,10 +81,12 @@ pub(super) async fn shown_placement(State(front): State<Arc<Front>>) -> Response
         (status = 409, description = "another change is under way", body = ErrorBody), PlaceErrors))]
 pub(super) async fn place(State(front): State<Arc<Front>>, request: Request) -> Result<Response, ApiError> {
     let received = receive(&front, request).await?;
-    let text =
-        std::str::from_utf8(&received.body).map_err(|_| ApiError::malformed("the placement is not UTF-8 text"))?;
-    let file: PlacementFile =
-        parse_json(Path::new("the placement"), text).map_err(|error| ApiError::malformed(error.to_string()))?;
+    let read = || {
+        let text = std::str::from_utf8(&received.body);
+        let text = text.map_err(|_| ApiError::malformed("the placement is not UTF-8 text"))?;
+        parse_json(Path::new("the placement"), text).map_err(|error| ApiError::malformed(error.to_string()))
+    };
+    let file: PlacementFile = front.workbench.work(received.body.len(), read).await??;
     let site = front.site.upgrade().ok_or_else(|| ApiError::not_replaced(&ReplaceError::Draining))?;
     let placement = site.resolve(file).map_err(|error| ApiError::invalid("windows", error.to_string()))?;
     // On a thread that may wait; it goes on even if the client leaves.
