@@ -24,7 +24,7 @@ proptest! {
         let dice = &mut Dice::new(!seed);
         let scheduler = &mut case.settings.scheduler;
         scheduler.dispatch = Dispatch::ALL[dice.below(4) as usize];
-        scheduler.discipline = AnyDiscipline::ALL[dice.below(3) as usize];
+        scheduler.discipline = AnyDiscipline::ALL[dice.below(AnyDiscipline::ALL.len() as u64) as usize];
         scheduler.admission = if dice.one_in(4) { Admission::None } else { Admission::Deadline };
         scheduler.max_batch = 1 << dice.below(4);
         let placement = any_placement(&case, dice);

@@ -1,7 +1,7 @@
 //! The scheduler: decides which request runs where and when, and does nothing else.
 //!
 //! A *driver* feeds it [`Event`]s, each stamped with the driver's idea of now, and carries out the
-//! [`Action`]s it gives back. Start with those two enums; [`Machine`] is the one implementation.
+//! [`Action`]s it gives back. Start with those two enums; [`machine()`] makes the one implementation, [`Machine`].
 //!
 //! **Invariant:** the same events at the same times yield the same actions, on any machine. The planner,
 //! the fault tests and the server's replay test rest on it.
@@ -24,7 +24,7 @@ pub use admission::{Admission, Feedback};
 pub use discipline::{AnyDiscipline, DeadlineOrder, Discipline};
 pub use dispatch::Dispatch;
 pub use log::EventLog;
-pub use machine::Machine;
+pub use machine::{Machine, machine};
 pub use settings::Settings;
 pub use times::{StageTimes, TimesError};
 
@@ -188,3 +188,11 @@ impl<S: Scheduler + ?Sized> Scheduler for Box<S> {
         (**self).next_wakeup()
     }
 }
+
+// Random stage times are shared with the tests outside, which know this crate by its name.
+#[cfg(test)]
+extern crate self as statmux_sched;
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod test_times;

@@ -8,21 +8,20 @@ use crate::group::{GroupState, Launch, OnTime};
 use crate::queue::{Queue, Rank};
 use crate::rules::{in_time, least};
 use crate::times::StageTimes;
-use crate::{Action, Admission, Batch, Discipline, Dispatch, Event, Members, Reason, Scheduler, Settings};
+use crate::{Action, Admission, Batch, Dispatch, Event, Members, Reason, Scheduler, Settings};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-/// The scheduler of statmux, generic over the discipline so that ranking costs nothing.
+/// The scheduler of statmux; [`machine`] makes it.
 ///
 /// Where requests run in the order of arrival and alone (FCFS, no batching, no late binding), the finish of
 /// a request is known when it arrives, and admission is exact: what is admitted is answered in time unless
 /// the machine is slower than profiled. Elsewhere a request is refused on arrival only if it would be late
 /// even as the next to run, and again as soon as that has become true while it waits.
 #[derive(Clone, Debug)]
-pub struct Machine<D> {
-    discipline: D,
+pub struct Machine {
     settings: Settings,
     /// Shared, so that a copy of the machine is cheap.
     times: Arc<StageTimes>,
@@ -68,26 +67,28 @@ enum Placed {
     Waits(Place, Rank, Option<GroupId>),
 }
 
-impl<D: Discipline> Machine<D> {
-    /// A machine for the groups that `times` describes, all idle.
-    pub fn new(discipline: D, settings: Settings, times: StageTimes) -> Self {
-        let ids = (0..times.groups()).map(GroupId::from_index);
-        Self {
-            groups: ids.map(|id| GroupState::new(times.group(id))).collect(),
-            central: vec![Queue::default(); times.models()],
-            expiry: BinaryHeap::new(),
-            waiting: 0,
-            apart: BTreeMap::new(),
-            next_batch: 0,
-            in_order: D::IN_ORDER && settings.max_batch <= 1 && settings.dispatch != Dispatch::LateBinding,
-            ends: Vec::new(),
-            passed: Vec::new(),
-            discipline,
-            settings,
-            times: Arc::new(times),
-        }
+/// The scheduler that `settings` describe, discipline included, for the groups that `times` describes, all idle: the one
+/// that simulates, serves and replays.
+pub fn machine(settings: Settings, times: StageTimes) -> Machine {
+    let ids = (0..times.groups()).map(GroupId::from_index);
+    let in_order =
+        settings.discipline.in_order() && settings.max_batch <= 1 && settings.dispatch != Dispatch::LateBinding;
+    Machine {
+        groups: ids.map(|id| GroupState::new(times.group(id))).collect(),
+        central: vec![Queue::default(); times.models()],
+        expiry: BinaryHeap::new(),
+        waiting: 0,
+        apart: BTreeMap::new(),
+        next_batch: 0,
+        in_order,
+        ends: Vec::new(),
+        passed: Vec::new(),
+        settings,
+        times: Arc::new(times),
     }
+}
 
+impl Machine {
     /// Requests that wait for a first stage.
     pub fn waiting(&self) -> usize {
         self.waiting
@@ -157,7 +158,7 @@ impl<D: Discipline> Machine<D> {
             // and has lost its first group since.
             (now, now, request.id)
         } else {
-            (self.discipline.key(&request, model.latency), request.arrived, request.id)
+            (self.settings.discipline.key(&request, model.latency), request.arrived, request.id)
         };
         state.note_waiting(model.bottleneck);
         state.queue.insert(rank, request);
@@ -198,7 +199,7 @@ impl<D: Discipline> Machine<D> {
         }
         let latencies = holders.iter().filter_map(|&group| self.times.group(group).model(request.model));
         let latency = latencies.map(|model| model.latency).min().expect("a living group holds the model");
-        let rank = (self.discipline.key(&request, latency), request.arrived, request.id);
+        let rank = (self.settings.discipline.key(&request, latency), request.arrived, request.id);
         self.central[request.model.index()].insert(rank, request);
         self.waiting += 1;
         Ok(Placed::Waits(Place::Central(request.model), rank, idle))
@@ -505,7 +506,7 @@ impl<D: Discipline> Machine<D> {
     }
 }
 
-impl<D: Discipline + Clone> Scheduler for Machine<D> {
+impl Scheduler for Machine {
     #[inline]
     fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         let before = actions.len();

@@ -5,7 +5,6 @@ mod common;
 
 use proptest::prelude::*;
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
-use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
     Action, Admission, AnyDiscipline, Batch, Dispatch, Event, Feedback, Loss, Machine, Reason, Scheduler, Settings,
     StageTimes,
@@ -99,9 +98,8 @@ struct Flight {
 }
 
 /// Drives a machine through any steps and checks every promise it makes.
-struct Driver<S> {
-    machine: S,
-    waiting: fn(&S) -> usize,
+struct Driver {
+    machine: Machine,
     settings: Settings,
     now: Time,
     requests: u64,
@@ -113,10 +111,10 @@ struct Driver<S> {
     apart: BTreeMap<RequestId, Vec<GroupId>>,
 }
 
-impl<S: Scheduler> Driver<S> {
+impl Driver {
     fn event(&mut self, event: Event) {
         let mut actions = Vec::new();
-        let waited = (self.waiting)(&self.machine);
+        let waited = self.machine.waiting();
         self.machine.handle(self.now, event.clone(), &mut actions);
         for action in actions {
             match action {
@@ -129,7 +127,7 @@ impl<S: Scheduler> Driver<S> {
             }
         }
         // Who was admitted once waits again whatever the limit.
-        let waiting = (self.waiting)(&self.machine);
+        let waiting = self.machine.waiting();
         if matches!(event, Event::Arrived(_) | Event::ArrivedTogether(_)) {
             assert!(waiting <= self.settings.max_waiting.max(waited), "more wait than allowed");
         }
@@ -276,14 +274,13 @@ impl<S: Scheduler> Driver<S> {
             }
         }
         assert_eq!(self.ended.len() as u64, self.requests, "every request ends");
-        assert_eq!((self.waiting)(&self.machine), 0);
+        assert_eq!(self.machine.waiting(), 0);
     }
 }
 
-fn run<D: statmux_sched::Discipline + Clone>(discipline: D, settings: Settings, steps: &[(u64, Step)]) {
+fn run(settings: Settings, steps: &[(u64, Step)]) {
     let mut driver = Driver {
-        machine: Machine::new(discipline, settings, times(settings.max_batch)),
-        waiting: Machine::waiting,
+        machine: statmux_sched::machine(settings, times(settings.max_batch)),
         settings,
         now: Time::ZERO,
         requests: 0,
@@ -308,10 +305,6 @@ proptest! {
 
     #[test]
     fn the_contract_holds_whatever_happens(settings in settings(), steps in proptest::collection::vec(step(), 0..150)) {
-        match settings.discipline {
-            AnyDiscipline::Fcfs => run(Fcfs, settings, &steps),
-            AnyDiscipline::Edf => run(Edf, settings, &steps),
-            AnyDiscipline::LeastSlack => run(LeastSlack, settings, &steps),
-        }
+        run(settings, &steps);
     }
 }

@@ -4,7 +4,6 @@ use statmux_core::{
     Bytes, Cluster, ConfigProfile, DeviceId, Group, GroupId, ModelId, ModelProfile, ModelSpec, ParallelConfig,
     Placement, Request, RequestId, Slo, Span, Time,
 };
-use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
     Action, Admission, AnyDiscipline, Dispatch, Event, Feedback, Loss, Machine, Reason, Scheduler, Settings, StageTimes,
 };
@@ -38,12 +37,8 @@ fn at(millis: u64) -> Time {
     Time::ZERO + Span::from_millis(millis)
 }
 
-fn machine(settings: Settings, speeds: &[f64]) -> Box<dyn Scheduler> {
-    match settings.discipline {
-        AnyDiscipline::Fcfs => Box::new(Machine::new(Fcfs, settings, times(speeds))),
-        AnyDiscipline::Edf => Box::new(Machine::new(Edf, settings, times(speeds))),
-        AnyDiscipline::LeastSlack => Box::new(Machine::new(LeastSlack, settings, times(speeds))),
-    }
+fn machine(settings: Settings, speeds: &[f64]) -> Machine {
+    statmux_sched::machine(settings, times(speeds))
 }
 
 /// A short text for what was done: `launch r0+r1 on g0`, `complete r0`, `reject r1 (QueueFull)`.

@@ -4,14 +4,10 @@ mod common;
 
 use proptest::prelude::*;
 use statmux_core::{GroupId, ModelId, Request, RequestId, Span, Time};
-use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::{
-    Action, Admission, AnyDiscipline, Batch, Discipline, Dispatch, Event, Machine, Reason, Scheduler, Settings,
-    StageTimes,
+    Action, Admission, AnyDiscipline, Batch, Dispatch, Event, Machine, Reason, Scheduler, Settings, StageTimes, machine,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The first model is on all groups, the second on the longest alone.
 fn times(max_batch: u32) -> StageTimes {
@@ -58,8 +54,8 @@ fn settings() -> impl Strategy<Value = Settings> {
 
 /// A world in which every batch takes exactly as long as profiled.
 #[derive(Clone)]
-struct World<D> {
-    machine: Machine<D>,
+struct World {
+    machine: Machine,
     times: StageTimes,
     now: Time,
     /// When first stages come free (`false`) and batches finish (`true`), of several at a time the lower group's first.
@@ -70,12 +66,12 @@ struct World<D> {
     done: Vec<(Time, Action)>,
 }
 
-impl<D: Discipline + Clone> World<D> {
-    fn new(discipline: D, settings: Settings) -> Self {
+impl World {
+    fn new(settings: Settings) -> Self {
         let times = times(settings.max_batch);
         let clocks = (0..times.groups()).map(|index| vec![Time::ZERO; times.stages(GroupId::from_index(index))]);
         let clocks = clocks.collect();
-        let machine = Machine::new(discipline, settings, times.clone());
+        let machine = machine(settings, times.clone());
         Self { machine, times, now: Time::ZERO, coming: BTreeMap::new(), clocks, done: Vec::new() }
     }
 
@@ -149,51 +145,10 @@ fn refused(actions: &[Action], requests: &[Request]) -> Option<Reason> {
     reasons.first().copied()
 }
 
-/// A discipline that counts how often it, and with it the machine, is copied.
-#[derive(Debug)]
-struct Counting<D> {
-    inner: D,
-    copies: Arc<AtomicUsize>,
-}
-
-impl<D: Clone> Clone for Counting<D> {
-    fn clone(&self) -> Self {
-        self.copies.fetch_add(1, Relaxed);
-        Self { inner: self.inner.clone(), copies: Arc::clone(&self.copies) }
-    }
-}
-
-impl<D: Discipline> Discipline for Counting<D> {
-    const IN_ORDER: bool = D::IN_ORDER;
-
-    fn key(&self, request: &Request, latency: Span) -> Time {
-        self.inner.key(request, latency)
-    }
-}
-
-/// What a full queue has no room for is refused, and not tried on a copy of all that waits.
-fn uncopied(inner: impl Discipline + Clone, settings: Settings, calls: &[Call]) {
-    let copies = Arc::new(AtomicUsize::new(0));
-    let mut world = World::new(Counting { inner, copies: Arc::clone(&copies) }, settings);
-    let mut first = 0;
-    for call in calls {
-        world.pass(world.now + Span::from_millis(call.after_ms));
-        let requests = world.requests(call, first);
-        first += call.count as u64;
-        let room = settings.max_waiting.saturating_sub(world.machine.waiting()).saturating_add(world.times.groups());
-        let before = copies.load(Relaxed);
-        let actions = world.event(Event::ArrivedTogether(requests.clone()));
-        if call.count > room {
-            assert!(refused(&actions, &requests).is_some());
-            assert_eq!(copies.load(Relaxed), before, "{call:?} is refused without a copy");
-        }
-    }
-}
-
 /// One by one or together is the same for one.
-fn alone(discipline: impl Discipline + Clone, settings: Settings, calls: &[Call]) {
-    let mut single = World::new(discipline.clone(), settings);
-    let mut gang = World::new(discipline, settings);
+fn alone(settings: Settings, calls: &[Call]) {
+    let mut single = World::new(settings);
+    let mut gang = World::new(settings);
     for (id, call) in calls.iter().enumerate() {
         let at = single.now + Span::from_millis(call.after_ms);
         single.pass(at);
@@ -205,8 +160,8 @@ fn alone(discipline: impl Discipline + Clone, settings: Settings, calls: &[Call]
     assert_eq!(single.done, gang.done);
 }
 
-fn together(discipline: impl Discipline + Clone, settings: Settings, calls: &[Call]) {
-    let mut world = World::new(discipline, settings);
+fn together(settings: Settings, calls: &[Call]) {
+    let mut world = World::new(settings);
     let mut first = 0;
     for (index, call) in calls.iter().enumerate() {
         world.pass(world.now + Span::from_millis(call.after_ms));
@@ -248,33 +203,12 @@ fn together(discipline: impl Discipline + Clone, settings: Settings, calls: &[Ca
     }
 }
 
-fn with(settings: Settings, calls: &[Call], check: Check) {
-    match (settings.discipline, check) {
-        (AnyDiscipline::Fcfs, Check::Alone) => alone(Fcfs, settings, calls),
-        (AnyDiscipline::Edf, Check::Alone) => alone(Edf, settings, calls),
-        (AnyDiscipline::LeastSlack, Check::Alone) => alone(LeastSlack, settings, calls),
-        (AnyDiscipline::Fcfs, Check::Together) => together(Fcfs, settings, calls),
-        (AnyDiscipline::Edf, Check::Together) => together(Edf, settings, calls),
-        (AnyDiscipline::LeastSlack, Check::Together) => together(LeastSlack, settings, calls),
-        (AnyDiscipline::Fcfs, Check::Uncopied) => uncopied(Fcfs, settings, calls),
-        (AnyDiscipline::Edf, Check::Uncopied) => uncopied(Edf, settings, calls),
-        (AnyDiscipline::LeastSlack, Check::Uncopied) => uncopied(LeastSlack, settings, calls),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Check {
-    Alone,
-    Together,
-    Uncopied,
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_gang_of_one_is_an_arrival(settings in settings(), calls in proptest::collection::vec(call(1), 1..40)) {
-        with(settings, &calls, Check::Alone);
+        alone(settings, &calls);
     }
 
     #[test]
@@ -282,15 +216,6 @@ proptest! {
         settings in settings(),
         calls in proptest::collection::vec(call(12), 1..20),
     ) {
-        with(settings, &calls, Check::Together);
-    }
-
-    #[test]
-    fn what_a_full_queue_has_no_room_for_is_refused_without_a_copy(
-        settings in settings(),
-        max_waiting in 0_usize..6,
-        calls in proptest::collection::vec(call(12), 1..20),
-    ) {
-        with(Settings { max_waiting, ..settings }, &calls, Check::Uncopied);
+        together(settings, &calls);
     }
 }

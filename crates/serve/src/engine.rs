@@ -14,9 +14,8 @@ use crate::request::Cause;
 use crate::statistics::{HttpStatistics, Statistics};
 use statmux_core::backend::{Backend, BackendError, Fault};
 use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, PlacementError, Span};
-use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
 use statmux_sched::log::Entry;
-use statmux_sched::{AnyDiscipline, EventLog, Loss, Machine, Scheduler, Settings, StageTimes, TimesError};
+use statmux_sched::{EventLog, Loss, Settings, StageTimes, TimesError, machine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
@@ -188,7 +187,7 @@ impl Engine {
             Arc::clone(&statistics),
             Arc::clone(&inside),
         );
-        let scheduler = scheduler(settings.scheduler, (*times).clone());
+        let scheduler = machine(settings.scheduler, (*times).clone());
         // Groups are down until their weights are loaded.
         for group in 0..placement.groups.len() {
             let loss = Loss { returns: true, ..Loss::of(GroupId::from_index(group)) };
@@ -305,15 +304,6 @@ fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StartError> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
-}
-
-/// The scheduler with these settings, generic where it decides.
-pub fn scheduler(settings: Settings, times: StageTimes) -> Box<dyn Scheduler + Send> {
-    match settings.discipline {
-        AnyDiscipline::Fcfs => Box::new(Machine::new(Fcfs, settings, times)),
-        AnyDiscipline::Edf => Box::new(Machine::new(Edf, settings, times)),
-        AnyDiscipline::LeastSlack => Box::new(Machine::new(LeastSlack, settings, times)),
-    }
 }
 
 fn served_models(

@@ -6,8 +6,7 @@ use common::{deployment, sleeper};
 use statmux_core::backend::{Generate, Input, Sampling};
 use statmux_core::files::{FileError, PlacementFile};
 use statmux_core::{Bytes, ModelId, PlacementWindows, Seed, Slo, Span};
-use statmux_sched::{Dispatch, Settings, StageTimes};
-use statmux_serve::engine::scheduler;
+use statmux_sched::{Dispatch, Settings, StageTimes, machine};
 use statmux_serve::event_log::{LogHeader, LogReader, LogWriter};
 use statmux_serve::faulty::{FaultRates, Faulty};
 use statmux_serve::gateway::Event;
@@ -77,7 +76,7 @@ fn the_record_of_a_run_replays_to_the_same_actions() {
         assert_eq!(counts.values().sum::<usize>(), 600);
         let log = engine.stop();
         assert!(log.entries.len() > 600);
-        log.replay(&mut scheduler(settings, times(&deployment, settings))).expect("the same actions");
+        log.replay(&mut machine(settings, times(&deployment, settings))).expect("the same actions");
     }
 }
 
@@ -100,7 +99,7 @@ fn the_log_on_disk_replays_to_the_same_actions() {
     assert!(end.is_complete(), "{end:?}");
     let written = end.written;
     assert!(written > 400, "{written}");
-    let fresh = |_: &LogHeader| Ok::<_, FileError>((2, scheduler(settings, times(&deployment, settings))));
+    let fresh = |_: &LogHeader| Ok::<_, FileError>((2, machine(settings, times(&deployment, settings))));
     let replay = |path| LogReader::open(path).expect("it opens").replay(fresh);
     let whole = replay(&path).expect("well formed");
     assert_eq!((whole.entries, whole.cut_off, &whole.difference), (written, false, &None));
@@ -266,7 +265,7 @@ fn a_log_that_cannot_keep_up_has_gaps_where_it_says_so_and_delays_nobody() {
     let end = writer.finish();
     assert!(end.missing > 0 && end.failure.is_none() && !end.is_complete(), "{end:?}");
     assert!(metrics.contains("statmux_event_log_missing_lines_total"), "{metrics}");
-    let fresh = |_: &LogHeader| Ok::<_, FileError>((2, scheduler(settings, times(&deployment, settings))));
+    let fresh = |_: &LogHeader| Ok::<_, FileError>((2, machine(settings, times(&deployment, settings))));
     let replay = LogReader::open(&path).expect("it opens").replay(fresh).expect("well formed");
     assert_eq!(replay.difference, None);
     assert_eq!(replay.gaps.iter().map(|gap| gap.missing).sum::<u64>(), end.missing);

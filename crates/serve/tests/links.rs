@@ -5,8 +5,7 @@ mod common;
 use common::{deployment, post, server, settings};
 use statmux_core::files::{FileError, PlacementFile};
 use statmux_core::{Bytes, Cluster, Link, Links, PlacementWindows, Slo, Span};
-use statmux_sched::{Settings, StageTimes};
-use statmux_serve::engine::scheduler;
+use statmux_sched::{Settings, StageTimes, machine};
 use statmux_serve::event_log::{LogHeader, LogReader, LogWriter};
 use statmux_serve::{EngineSettings, Record, ServerSettings};
 use std::path::Path;
@@ -36,7 +35,7 @@ fn predictions_of_the_server_are_those_of_the_simulator_with_hops() {
             let windows = header.placement.clone().resolve(Path::new("log"), cluster, &deployment.models, 1)?;
             let placement = &windows.0[0].placement;
             let times = StageTimes::new(placement, cluster, &deployment.models, 0.0, 1).expect("all is profiled");
-            Ok::<_, FileError>((placement.groups.len(), scheduler(Settings::default(), times)))
+            Ok::<_, FileError>((placement.groups.len(), machine(Settings::default(), times)))
         });
         replay.expect("well formed").difference
     };

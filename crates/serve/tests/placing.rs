@@ -6,8 +6,7 @@ use common::client::{BODY, Client};
 use common::{ask, deployment, get, post, server, settings, sleeper};
 use statmux_core::files::{FileError, PlacementFile};
 use statmux_core::{PlacementWindows, Seed, Slo, Span};
-use statmux_sched::{Settings, StageTimes};
-use statmux_serve::engine::scheduler;
+use statmux_sched::{Settings, StageTimes, machine};
 use statmux_serve::event_log::{LogHeader, LogReader, LogWriter};
 use statmux_serve::faulty::{FaultRates, Faulty};
 use statmux_serve::{EngineSettings, Record, Server, ServerSettings, Supervision};
@@ -183,7 +182,7 @@ fn the_log_of_changing_placements_replays_to_the_same_actions() {
         let placement = &windows.0[0].placement;
         placements.push(placement.groups.len());
         let times = StageTimes::new(placement, common.0, common.1, 0.0, 1).expect("all is profiled");
-        Ok::<_, FileError>((placement.groups.len(), scheduler(Settings::default(), times)))
+        Ok::<_, FileError>((placement.groups.len(), machine(Settings::default(), times)))
     });
     let replay = replay.expect("well formed");
     // Two lines are placements.

@@ -7,8 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use statmux_core::backend::{Backend, Fault, Generate, Input, Output, Sampling, Stage, StagePlan, Step};
 use statmux_core::{GroupId, ModelId, ModelProfile, Seed, Slo, Span};
-use statmux_sched::{Dispatch, Settings, StageTimes};
-use statmux_serve::engine::scheduler;
+use statmux_sched::{Dispatch, Settings, StageTimes, machine};
 use statmux_serve::faulty::{FaultRates, Faulty, Harm};
 use statmux_serve::{Cause, Deployment, Engine, EngineSettings, Gateway, Question, Record, Refusal, Supervision};
 use std::sync::Arc;
@@ -144,7 +143,7 @@ fn poison_among_many_harms_itself_alone() {
         assert!(restarts <= if costs { lives * poisons } else { 0 }, "seed {seed}: {restarts} for {poisons}");
         assert!(!costs || restarts >= poisons, "seed {seed}: {restarts} for {poisons}");
         assert_eq!(engine.gateway().inside(), 0);
-        engine.stop().replay(&mut scheduler(settings, times(&deployment, settings))).expect("the same actions");
+        engine.stop().replay(&mut machine(settings, times(&deployment, settings))).expect("the same actions");
     }
 }
 

@@ -7,8 +7,7 @@ use crate::tight::late::{self, LateTrack};
 use crate::tight::{Arrivals, Track};
 use statmux_core::summary::GroupUse;
 use statmux_core::{Cluster, GroupId, ModelSpec, Outcome, PlacementWindows, Served, Span, Time, Workload};
-use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
-use statmux_sched::{AnyDiscipline, Machine, StageTimes, TimesError};
+use statmux_sched::{StageTimes, TimesError, machine};
 
 /// What became of every request and every group.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,12 +168,7 @@ pub fn run_events(
 ) -> (Vec<Outcome>, Vec<GroupUse>) {
     let scheduler = settings.scheduler;
     let world = World { truth, workload, model_slo, fixed_overhead: scheduler.fixed_overhead, faults, observer };
-    let times = believed.clone();
-    match scheduler.discipline {
-        AnyDiscipline::Fcfs => drive(&mut Machine::new(Fcfs, scheduler, times), world),
-        AnyDiscipline::Edf => drive(&mut Machine::new(Edf, scheduler, times), world),
-        AnyDiscipline::LeastSlack => drive(&mut Machine::new(LeastSlack, scheduler, times), world),
-    }
+    drive(&mut machine(scheduler, believed.clone()), world)
 }
 
 /// Each model's SLO to the nearest nanosecond, [`Span::MAX`] for none.

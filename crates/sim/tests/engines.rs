@@ -6,7 +6,7 @@ mod common;
 use common::{Scenario, scenario};
 use proptest::prelude::*;
 use statmux_core::{ModelId, Outcome, Request, RequestId, Span, Time};
-use statmux_sched::{Admission, AnyDiscipline, DeadlineOrder, Discipline, Dispatch};
+use statmux_sched::{Admission, AnyDiscipline, DeadlineOrder, Dispatch};
 use statmux_sim::simulate::{model_slos, simulate_with};
 use statmux_sim::tight::late::{self, Counts, LateTrack};
 use statmux_sim::{Engine, Run};

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Scenario, faulty_scenario, machine, scenario, tight_scenario};
+use common::{Scenario, faulty_scenario, in_order, scenario, tight_scenario};
 use proptest::prelude::*;
 use statmux_core::{Bandwidth, Cluster, Device, Link, Links, ModelSpec, Outcome, Served, Slo, Span, Time};
-use statmux_sched::{Action, Admission, AnyDiscipline, Dispatch, Event, EventLog, Scheduler};
+use statmux_sched::{Action, Admission, Dispatch, Event, EventLog, Machine, Scheduler, machine};
 use statmux_sim::engine::{World, drive};
 use statmux_sim::simulate::{model_slos, simulate_with};
 use statmux_sim::{Engine, Fault, FaultKind, Run, StageRun, simulate_observed};
@@ -25,7 +25,7 @@ fn observed(scenario: &Scenario) -> (Run, Vec<StageRun>) {
 
 /// Notes all that its scheduler is told and does.
 struct Recorder {
-    scheduler: Box<dyn Scheduler>,
+    scheduler: Machine,
     log: EventLog,
 }
 
@@ -102,8 +102,8 @@ proptest! {
     }
 
     #[test]
-    fn first_come_is_first_served(mut scenario in scenario()) {
-        scenario.settings.scheduler.discipline = AnyDiscipline::Fcfs;
+    fn first_come_is_first_served(mut scenario in scenario(), discipline in in_order()) {
+        scenario.settings.scheduler.discipline = discipline;
         scenario.settings.scheduler.max_batch = 1;
         let late_binding = scenario.settings.scheduler.dispatch == Dispatch::LateBinding;
         if late_binding {
@@ -140,9 +140,13 @@ proptest! {
     }
 
     #[test]
-    fn in_order_and_without_faults_what_is_admitted_is_answered(mut scenario in scenario(), shortest_queue: bool) {
+    fn in_order_and_without_faults_what_is_admitted_is_answered(
+        mut scenario in scenario(),
+        discipline in in_order(),
+        shortest_queue: bool,
+    ) {
         let scheduler = &mut scenario.settings.scheduler;
-        scheduler.discipline = AnyDiscipline::Fcfs;
+        scheduler.discipline = discipline;
         scheduler.max_batch = 1;
         if scheduler.dispatch == Dispatch::LateBinding {
             scheduler.dispatch = if shortest_queue { Dispatch::ShortestQueue } else { Dispatch::EarliestFinish };

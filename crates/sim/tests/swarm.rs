@@ -49,7 +49,7 @@ fn one_seed(seed: u64) {
         scheduler: Settings {
             dispatch: Dispatch::ALL[rng.random_range(0..4)],
             admission: Admission::ALL[rng.random_range(0..2)],
-            discipline: AnyDiscipline::ALL[rng.random_range(0..3)],
+            discipline: AnyDiscipline::ALL[rng.random_range(0..AnyDiscipline::ALL.len())],
             max_batch: rng.random_range(1..5),
             fixed_overhead: Span::from_millis(rng.random_range(0..3)),
             max_waiting: if rng.random_bool(0.3) { rng.random_range(3..20) } else { usize::MAX },

@@ -1,19 +1,20 @@
-//! In what order waiting requests run. To add one: a file here, a line in each `match` below.
-
-mod edf;
-mod fcfs;
-mod least_slack;
-
-pub use edf::Edf;
-pub use fcfs::Fcfs;
-pub use least_slack::LeastSlack;
+//! In what order waiting requests run. To add one: a file here, and a line in the list below.
 
 use statmux_core::{Request, Span, Time};
 
+disciplines! {
+    fcfs::Fcfs,
+    edf::Edf,
+    least_slack::LeastSlack,
+}
+
 /// Ranks waiting requests. Lower keys run first; ties go to the earlier arrival, then to the lower id.
 pub trait Discipline {
-    /// The key of `request`, whose batch-1 latency on the group it waits for is `latency`.
-    fn key(&self, request: &Request, latency: Span) -> Time;
+    /// Its name in a scenario.
+    const NAME: &'static str;
+
+    /// What it does, in one line.
+    const ABOUT: &'static str;
 
     /// Whether requests run in the order in which they arrive, so that their finish is known on arrival.
     const IN_ORDER: bool = false;
@@ -23,6 +24,9 @@ pub trait Discipline {
     /// the front of a queue for what has become hopeless rests on it; where nothing is promised, everything goes
     /// through the machine. Tests hold each discipline to its promise.
     const DEADLINE_ORDER: DeadlineOrder = DeadlineOrder::Nowhere;
+
+    /// The key of `request`, whose batch-1 latency on the group it waits for is `latency`.
+    fn key(request: &Request, latency: Span) -> Time;
 }
 
 /// Where the rank of requests of one model is that of their deadlines.
@@ -47,65 +51,55 @@ impl DeadlineOrder {
     }
 }
 
-/// The disciplines that a scenario can name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AnyDiscipline {
-    /// First come, first served.
-    #[default]
-    Fcfs,
-    /// Earliest deadline first.
-    Edf,
-    /// Least slack first.
-    LeastSlack,
-}
-
-impl AnyDiscipline {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Fcfs, Self::Edf, Self::LeastSlack];
-
-    /// Its name in a scenario.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fcfs => "fcfs",
-            Self::Edf => "edf",
-            Self::LeastSlack => "least-slack",
-        }
-    }
-
-    /// What it does, in one line.
-    pub const fn about(self) -> &'static str {
-        match self {
-            Self::Fcfs => "first come, first served",
-            Self::Edf => "the request whose deadline is nearest",
-            Self::LeastSlack => "the request with the least time to spare (deadline minus its own latency)",
-        }
-    }
-
-    /// [`Discipline::IN_ORDER`] of the discipline named.
-    pub const fn in_order(self) -> bool {
-        match self {
-            Self::Fcfs => Fcfs::IN_ORDER,
-            Self::Edf => Edf::IN_ORDER,
-            Self::LeastSlack => LeastSlack::IN_ORDER,
-        }
-    }
-
-    /// [`Discipline::DEADLINE_ORDER`] of the discipline named.
-    pub const fn deadline_order(self) -> DeadlineOrder {
-        match self {
-            Self::Fcfs => Fcfs::DEADLINE_ORDER,
-            Self::Edf => Edf::DEADLINE_ORDER,
-            Self::LeastSlack => LeastSlack::DEADLINE_ORDER,
-        }
+impl Default for AnyDiscipline {
+    fn default() -> Self {
+        Self::ALL[0]
     }
 }
 
-impl Discipline for AnyDiscipline {
-    fn key(&self, request: &Request, latency: Span) -> Time {
-        match self {
-            Self::Fcfs => Fcfs.key(request, latency),
-            Self::Edf => Edf.key(request, latency),
-            Self::LeastSlack => LeastSlack.key(request, latency),
+/// From a list of files and the type in each: the modules, and [`AnyDiscipline`], which is one of the types.
+macro_rules! disciplines {
+    ($($file:ident::$name:ident),+ $(,)?) => {
+        $(mod $file;)+
+        $(pub use $file::$name;)+
+
+        /// A discipline that a scenario can name. The default is the first of [`AnyDiscipline::ALL`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(missing_docs, reason = "each says itself what it does")]
+        pub enum AnyDiscipline {
+            $($name),+
         }
-    }
+
+        impl AnyDiscipline {
+            /// All of them, in the order of the documentation.
+            pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
+
+            /// [`Discipline::NAME`] of this discipline.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $name::NAME),+ }
+            }
+
+            /// [`Discipline::ABOUT`] of this discipline.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$name => $name::ABOUT),+ }
+            }
+
+            /// [`Discipline::IN_ORDER`] of this discipline.
+            pub const fn in_order(self) -> bool {
+                match self { $(Self::$name => $name::IN_ORDER),+ }
+            }
+
+            /// [`Discipline::DEADLINE_ORDER`] of this discipline.
+            pub const fn deadline_order(self) -> DeadlineOrder {
+                match self { $(Self::$name => $name::DEADLINE_ORDER),+ }
+            }
+
+            /// [`Discipline::key`] of this discipline.
+            #[inline]
+            pub fn key(self, request: &Request, latency: Span) -> Time {
+                match self { $(Self::$name => $name::key(request, latency)),+ }
+            }
+        }
+    };
 }
+use disciplines;

@@ -7,15 +7,15 @@
 //! is copied: what a full server is asked costs it little, however much waits.
 
 use super::{Machine, Origin};
-use crate::{Action, Admission, Discipline, Reason};
+use crate::{Action, Admission, Reason};
 use statmux_core::{GroupId, ModelId, Request, RequestId, Time};
 use std::collections::BTreeSet;
 
-impl<D: Discipline + Clone> Machine<D> {
+impl Machine {
     /// Takes in all of `requests`, in their order, or refuses them all for the reason that stops the first of them.
     pub(super) fn admit_together(&mut self, now: Time, requests: &[Request], actions: &mut Vec<Action>) {
         if requests.len() > 1
-            && let Some(reason) = self.overflow(now, requests).or_else(|| self.clone().obstacle(now, requests))
+            && let Some(reason) = self.overflow(now, requests).or_else(|| self.copy().obstacle(now, requests))
         {
             actions.extend(requests.iter().map(|request| Action::Reject(request.id, reason)));
             return;
@@ -23,6 +23,13 @@ impl<D: Discipline + Clone> Machine<D> {
         for &request in requests {
             self.admit(now, request, Origin::Arrival, actions);
         }
+    }
+
+    /// Something to try requests on.
+    fn copy(&self) -> Self {
+        #[cfg(test)]
+        tests::COPIES.with(|copies| copies.set(copies.get() + 1));
+        self.clone()
     }
 
     /// Why not all of `requests` fit, if there are more than idle groups and the queue can take. Changes nothing.
@@ -104,5 +111,65 @@ impl Watch {
             }
         }
         refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::test_times::times;
+    use crate::{Action, AnyDiscipline, Dispatch, Event, Scheduler, Settings, machine};
+    use proptest::prelude::*;
+    use statmux_core::{ModelId, Request, RequestId, Span, Time};
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often a machine was copied.
+        pub(super) static COPIES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn what_a_full_queue_has_no_room_for_is_refused_without_a_copy(
+            dispatch in proptest::sample::select(&Dispatch::ALL[..]),
+            discipline in proptest::sample::select(&AnyDiscipline::ALL[..]),
+            max_batch in 1_u32..5,
+            max_waiting in 0_usize..6,
+            calls in proptest::collection::vec((0_u64..30, 0_u32..2, 1_u64..13, 0_u64..200), 1..20),
+        ) {
+            let settings = Settings { dispatch, discipline, max_batch, max_waiting, ..Settings::default() };
+            // The first model is on all groups, the second on the longest alone.
+            let times = times(max_batch, [&[0], &[0], &[0, 1]], |size, stage| 0.003 * f64::from(size + 1 + stage));
+            let groups = times.groups();
+            let mut machine = machine(settings, times);
+            let (mut now, mut first) = (Time::ZERO, 0);
+            let mut running = Vec::new();
+            for (after_ms, model, count, slo_ms) in calls {
+                now += Span::from_millis(after_ms);
+                let mut actions = Vec::new();
+                if after_ms % 2 == 0 && !running.is_empty() {
+                    let (group, batch) = running.remove(0);
+                    machine.handle(now, Event::Finished { group, batch, busy: Span::ZERO }, &mut actions);
+                }
+                let before = actions.len();
+                let deadline = if slo_ms == 0 { Time::NEVER } else { now + Span::from_millis(slo_ms) };
+                let request = |id| Request { id: RequestId(id), model: ModelId(model), arrived: now, deadline };
+                let requests: Vec<Request> = (first..first + count).map(request).collect();
+                first += count;
+                let room = max_waiting - machine.waiting() + groups;
+                let copies = COPIES.get();
+                machine.handle(now, Event::ArrivedTogether(requests), &mut actions);
+                if count as usize > room {
+                    let refused = actions[before..].iter().filter(|action| matches!(action, Action::Reject(..)));
+                    prop_assert_eq!(refused.count(), count as usize);
+                    prop_assert_eq!(COPIES.get(), copies);
+                }
+                running.extend(actions.iter().filter_map(|action| match action {
+                    Action::Launch(batch) => Some((batch.group, batch.id)),
+                    _ => None,
+                }));
+            }
+        }
     }
 }

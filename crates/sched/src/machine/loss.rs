@@ -8,10 +8,10 @@
 
 use super::{Machine, Origin, Place};
 use crate::group::OnTime;
-use crate::{Action, Discipline, Dispatch, Feedback, Loss, Reason};
+use crate::{Action, Dispatch, Feedback, Loss, Reason};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 
-impl<D: Discipline> Machine<D> {
+impl Machine {
     pub(super) fn lost(&mut self, now: Time, loss: Loss, actions: &mut Vec<Action>) {
         let Loss { group, culprit, returns } = loss;
         let Some(state) = self.groups.get_mut(group.index()) else { return };
@@ -66,7 +66,7 @@ impl<D: Discipline> Machine<D> {
         let rank = if self.in_order {
             (now, now, request.id)
         } else {
-            (self.discipline.key(&request, model.latency), request.arrived, request.id)
+            (self.settings.discipline.key(&request, model.latency), request.arrived, request.id)
         };
         let state = &mut self.groups[group.index()];
         state.note_waiting(model.bottleneck);

@@ -7,8 +7,7 @@ use statmux_core::{
     Bandwidth, Bytes, Cluster, ConfigProfile, DeviceId, Group, GroupId, Link, Links, ModelId, ModelProfile, ModelSpec,
     ParallelConfig, Placement, PlacementWindows, Slo, Span, Time, Workload,
 };
-use statmux_sched::discipline::{Edf, Fcfs, LeastSlack};
-use statmux_sched::{Admission, AnyDiscipline, Dispatch, Machine, Scheduler, Settings, StageTimes};
+use statmux_sched::{Admission, AnyDiscipline, Dispatch, Settings, StageTimes};
 use statmux_sim::{Fault, FaultKind, SimulationSettings};
 use std::sync::Arc;
 
@@ -36,15 +35,6 @@ impl Scenario {
 
 /// The configurations that groups use.
 pub(crate) const CONFIGS: [(u32, u32); 7] = [(1, 1), (1, 2), (2, 1), (1, 3), (1, 4), (2, 2), (1, 8)];
-
-/// A machine for `settings`.
-pub(crate) fn machine(settings: Settings, times: StageTimes) -> Box<dyn Scheduler> {
-    match settings.discipline {
-        AnyDiscipline::Fcfs => Box::new(Machine::new(Fcfs, settings, times)),
-        AnyDiscipline::Edf => Box::new(Machine::new(Edf, settings, times)),
-        AnyDiscipline::LeastSlack => Box::new(Machine::new(LeastSlack, settings, times)),
-    }
-}
 
 /// A model whose stage times, in milliseconds, are taken from `millis` in a fixed pattern; a batch of `b` takes
 /// (b + 1) / 2 times as long as one request.
@@ -180,13 +170,18 @@ pub(crate) fn faulty_scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
+/// Any discipline under which requests run in the order in which they arrive.
+pub(crate) fn in_order() -> impl Strategy<Value = AnyDiscipline> {
+    proptest::sample::select(AnyDiscipline::ALL.into_iter().filter(|any| any.in_order()).collect::<Vec<_>>())
+}
+
 /// Any scenario that the tight loop can run.
 pub(crate) fn tight_scenario() -> impl Strategy<Value = Scenario> {
     let dispatch = proptest::sample::select(&[Dispatch::LeastClock, Dispatch::EarliestFinish][..]);
-    (scenario(), dispatch).prop_map(|(mut scenario, dispatch)| {
+    (scenario(), dispatch, in_order()).prop_map(|(mut scenario, dispatch, discipline)| {
         let scheduler = &mut scenario.settings.scheduler;
         scheduler.dispatch = dispatch;
-        scheduler.discipline = AnyDiscipline::Fcfs;
+        scheduler.discipline = discipline;
         scheduler.max_batch = 1;
         scheduler.max_waiting = usize::MAX;
         assert!(scenario.settings.is_tight());

@@ -8,8 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use statmux_report::number;
 use statmux_scenario::Scenario;
-use statmux_sched::{Scheduler, Settings, StageTimes};
-use statmux_serve::engine::scheduler;
+use statmux_sched::{Machine, Settings, StageTimes, machine};
 use statmux_serve::event_log::{LogDifference, LogGap, LogHeader, LogReader};
 use std::path::{Path, PathBuf};
 
@@ -97,7 +96,7 @@ fn fresh(
     header: &LogHeader,
     given: Option<&PathBuf>,
     log: &Path,
-) -> anyhow::Result<(usize, Box<dyn Scheduler + Send>)> {
+) -> anyhow::Result<(usize, Machine)> {
     if !header.models.iter().eq(scenario.models.iter().map(|model| &model.name)) {
         let (log, scenario) = (log.display(), scenario.path.display());
         let what = format!("{log} is of a server with other models than {scenario} has: give the scenario it served");
@@ -111,7 +110,7 @@ fn fresh(
     let Scenario { cluster, models, simulation, .. } = scenario;
     let settings = Settings { retries_after_loss: header.retries_after_loss, ..simulation.scheduler };
     let times = StageTimes::new(&placement, cluster, models, simulation.stage_penalty, settings.max_batch)?;
-    Ok((placement.groups.len(), scheduler(settings, times)))
+    Ok((placement.groups.len(), machine(settings, times)))
 }
 
 fn difference(difference: &LogDifference) -> Difference {

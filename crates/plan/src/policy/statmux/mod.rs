@@ -34,7 +34,7 @@ use moves::Moves;
 use pieces::Recipe;
 use rayon::prelude::*;
 use statmux_core::{ParallelConfig, Placement, Share, Workload};
-use statmux_sched::{AnyDiscipline, Dispatch};
+use statmux_sched::{AnyDiscipline, DeadlineOrder, Dispatch};
 use statmux_sim::SimulationSettings;
 use std::time::Duration;
 
@@ -298,11 +298,13 @@ impl Statmux {
         };
         match self.scheduling {
             SchedulingChoice::Fixed => vec![Scheduling::of(problem.settings)],
-            SchedulingChoice::Search => vec![
-                late(AnyDiscipline::Edf, self.max_batch),
-                late(AnyDiscipline::LeastSlack, self.max_batch),
-                late(AnyDiscipline::Edf, 1),
-            ],
+            SchedulingChoice::Search => {
+                // Those that look at every deadline, and the first of them without batches.
+                let by_deadline = AnyDiscipline::ALL.into_iter();
+                let by_deadline = by_deadline.filter(|any| any.deadline_order() == DeadlineOrder::Everywhere);
+                let batched = by_deadline.clone().map(|discipline| late(discipline, self.max_batch));
+                batched.chain(by_deadline.take(1).map(|discipline| late(discipline, 1))).collect()
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::{LateTrack, Launch};
 use statmux_core::{Request, RequestId, Span, Time, Workload};
+use statmux_sched::Admission;
 use statmux_sched::batching::largest_in_time;
 use statmux_sched::rules::{in_time, least};
-use statmux_sched::{Admission, Discipline};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
