@@ -179,7 +179,8 @@ impl Gateway {
             if let Some(trail) = &trail {
                 trail.refused(cause.name());
             }
-            Err(Refusal::new(cause))
+            let hopeless = matches!(cause, Cause::Overloaded) && models.len() > self.concurrency;
+            Err(Refusal { hopeless, ..Refusal::new(cause) })
         };
         if let Some(cause) = self.doors.shut() {
             return refuse(cause);

@@ -281,9 +281,14 @@ impl Ledger {
             _ => None,
         };
         let deadline = (open.deadline != Time::NEVER).then(|| open.deadline.since(open.arrived));
-        let Settings { max_batch, fixed_overhead, .. } = self.settings;
+        let Settings { max_batch, fixed_overhead, max_waiting, .. } = self.settings;
         let soonest = self.times.soonest(open.model, open.together, max_batch) + fixed_overhead;
-        let hopeless = predicted.is_some() && deadline.is_some_and(|deadline| soonest > deadline);
+        let hopeless = match reason {
+            Reason::TooLate { .. } => deadline.is_some_and(|deadline| soonest > deadline),
+            // Where nothing runs and nothing waits, each group starts one of them.
+            Reason::QueueFull => open.together > max_waiting.saturating_add(self.times.holders(open.model).len()),
+            _ => false,
+        };
         let refusal = Refusal { predicted, deadline, hopeless, ..Refusal::new(reason.into()) };
         self.note_refusal(&open, &refusal.cause);
         let _ = open.reply.answer.send(Err(refusal));

@@ -7,6 +7,8 @@ use statmux_core::{Slo, Span};
 use statmux_sched::discipline::AnyDiscipline;
 use statmux_sched::{Action, Dispatch, Event, Settings};
 use statmux_serve::{EngineSettings, Record, Server, ServerSettings};
+use std::io::Write;
+use std::net::TcpStream;
 
 /// One group of two stages of 10 ms for three models, the last one a decoder, and no SLO but what requests ask for.
 fn started(scheduler: Settings) -> Server {
@@ -82,12 +84,45 @@ fn what_can_all_be_in_time_is_answered_whole() {
 
 #[test]
 fn what_waiting_may_help_says_when_to_come_back() {
-    let server = started(Settings { max_waiting: 3, ..Settings::default() });
-    for (path, body) in bodies(6, 60_000.0) {
+    let scheduler = Settings { max_waiting: 3, ..Settings::default() };
+    let engine = EngineSettings { scheduler, ..EngineSettings::default() };
+    let deployment = deployment(1, 1, 3, Span::from_millis(1000), Slo::None);
+    let server = server(deployment, ServerSettings { engine, ..settings() });
+    // One runs and three wait; the client does not wait for them to end.
+    let mut others = TcpStream::connect(server.address()).expect("it listens");
+    let body = r#"{"model":"m0","input":["a","a","a","a"]}"#;
+    write!(others, "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .expect("it reads");
+    while server.gateway().inside() < 4 {
+        std::thread::yield_now();
+    }
+    for (path, body) in bodies(4, 60_000.0) {
         let reply = ask(server.address(), "POST", path, "", &body);
         assert_eq!(reply.status, 429, "{path}: {}", reply.body);
         assert!(reply.body.contains("queue_full"), "{}", reply.body);
         assert!(reply.head.contains("retry-after: ") && !reply.head.contains("x-should-retry"), "{}", reply.head);
     }
+    drop(others);
     server.stop();
+}
+
+#[test]
+fn what_would_not_fit_an_idle_server_is_not_asked_again() {
+    let waiting =
+        EngineSettings { scheduler: Settings { max_waiting: 3, ..Settings::default() }, ..Default::default() };
+    let inside = EngineSettings { concurrency: 4, ..EngineSettings::default() };
+    for (engine, status, reason) in [(waiting, 429, "queue_full"), (inside, 503, "overloaded")] {
+        let deployment = deployment(1, 2, 3, Span::from_millis(1), Slo::None);
+        let server = server(deployment, ServerSettings { engine, ..settings() });
+        for (count, fits) in [(4, true), (5, false)] {
+            for (path, body) in bodies(count, 60_000.0) {
+                let reply = ask(server.address(), "POST", path, "", &body);
+                assert_eq!(reply.status, if fits { 200 } else { status }, "{path}: {}", reply.body);
+                assert!(fits || reply.body.contains(reason), "{}", reply.body);
+                assert_eq!(reply.head.contains("x-should-retry: false"), !fits, "{}", reply.head);
+                assert!(!reply.head.contains("retry-after"), "{}", reply.head);
+            }
+        }
+        server.stop();
+    }
 }

@@ -86,7 +86,8 @@ pub(super) async fn place(State(front): State<Arc<Front>>, request: Request) -> 
         let text = text.map_err(|_| ApiError::malformed("the placement is not UTF-8 text"))?;
         parse_json(Path::new("the placement"), text).map_err(|error| ApiError::malformed(error.to_string()))
     };
-    let file: PlacementFile = front.workbench.work(received.body.len(), read).await??;
+    // Whoever operates a full server is not turned away.
+    let file: PlacementFile = front.workbench.finish(received.body.len(), read).await?;
     let site = front.site.upgrade().ok_or_else(|| ApiError::not_replaced(&ReplaceError::Draining))?;
     let placement = site.resolve(file).map_err(|error| ApiError::invalid("windows", error.to_string()))?;
     // On a thread that may wait; it goes on even if the client leaves.

@@ -373,7 +373,7 @@ fn retry_after(model: &ServedModel, refusal: &Refusal) -> Option<Span> {
         (Cause::TooLate, Some(predicted), Some(deadline)) => {
             (idle <= deadline && !refusal.hopeless).then(|| predicted.saturating_sub(deadline))
         }
-        (Cause::QueueFull | Cause::Overloaded, ..) => Some(idle),
+        (Cause::QueueFull | Cause::Overloaded, ..) => (!refusal.hopeless).then_some(idle),
         (Cause::NoReplica | Cause::GroupLost, ..) => Some(Span::from_millis(1_000)),
         _ => None,
     }
