@@ -22,9 +22,9 @@ pub struct CandleBackend {
 pub struct ModelChoice {
     /// Where it comes from.
     pub source: ModelSource,
-    /// For some numbers of stages, where to cut: the first layer of each stage but the first. Other numbers of
-    /// stages are cut so that each multiplies with about as many weights, the head of decoders included.
-    pub cuts: BTreeMap<u32, Vec<usize>>,
+    /// For some configurations, where to cut: the first layer of each stage but the first. Others are cut so that each
+    /// stage multiplies with about as many weights, the head of decoders included.
+    pub cuts: BTreeMap<ParallelConfig, Vec<usize>>,
     /// Whether an encoder's masked-language-model head is loaded, if it has one.
     pub masked_logits: bool,
 }
@@ -59,6 +59,11 @@ impl CandleBackend {
     /// are balanced by unless measured cuts are given.
     pub fn layer_costs(&self, model: ModelId) -> Result<(Vec<f64>, f64), BackendError> {
         Ok(self.model(model)?.opened.config.costs())
+    }
+
+    /// The attention heads of `model`: what its layers are split by.
+    pub fn heads(&self, model: ModelId) -> Result<usize, BackendError> {
+        Ok(self.model(model)?.opened.config.sizes().heads.queries)
     }
 
     fn model(&self, id: ModelId) -> Result<&Arc<Model>, BackendError> {

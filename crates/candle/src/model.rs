@@ -12,7 +12,7 @@ pub(crate) struct Model {
     pub(crate) opened: OpenedModel,
     pub(crate) masked_logits: bool,
     /// As in the choice of the model.
-    pub(crate) cuts: BTreeMap<u32, Vec<usize>>,
+    pub(crate) cuts: BTreeMap<ParallelConfig, Vec<usize>>,
 }
 
 impl Model {
@@ -32,7 +32,7 @@ impl Model {
         if sizes.vocabulary < shards || sizes.widest < shards {
             return bad("words or inner values", sizes.vocabulary.min(sizes.widest));
         }
-        if let Some(cuts) = self.cuts.get(&config.pp) {
+        if let Some(cuts) = self.cuts.get(&config) {
             let stages = from_cuts(cuts, sizes.layers).filter(|stages| stages.len() == config.pp as usize);
             return stages.ok_or_else(|| BackendError::BadPlan {
                 reason: format!("cuts {cuts:?} do not make {} stages of {} layers", config.pp, sizes.layers),

@@ -115,8 +115,8 @@ fn tokens_are_shown_as_they_come_and_answers_end_for_a_reason() {
 #[test]
 fn measured_cuts_are_obeyed_and_bad_ones_refused() {
     let mut choice = preset("bert-tiny");
-    choice.cuts.insert(2, vec![1]);
-    choice.cuts.insert(4, vec![1, 1, 2]);
+    choice.cuts.insert(ParallelConfig::new(1, 2), vec![1]);
+    choice.cuts.insert(ParallelConfig::new(1, 4), vec![1, 1, 2]);
     let uncut = answer(&preset("bert-tiny"), ParallelConfig::SINGLE, encoder_inputs());
     let cut = answer(&choice, ParallelConfig::new(1, 2), encoder_inputs());
     assert!(uncut.iter().zip(&cut).all(|(uncut, cut)| difference(uncut, cut) < 1e-4));

@@ -27,8 +27,8 @@ pub struct ModelProfile {
     /// What is known of the origin of these numbers: the provenance of the file they came from.
     pub provenance: String,
     configs: BTreeMap<ParallelConfig, ConfigProfile>,
-    /// By number of stages: the first layer of each stage but the first.
-    cuts: BTreeMap<u32, Vec<usize>>,
+    /// By configuration: the first layer of each stage but the first.
+    cuts: BTreeMap<ParallelConfig, Vec<usize>>,
     /// The length of the texts measured, if known.
     tokens: Option<u32>,
 }
@@ -54,9 +54,14 @@ impl ModelProfile {
         Self { name: name.into(), provenance: provenance.into(), configs, cuts: BTreeMap::new(), tokens: None }
     }
 
-    /// The same profile, measured with stages that begin at the given layers: for each number of stages, the first
-    /// layer of each stage but the first.
-    pub fn with_cuts(self, cuts: BTreeMap<u32, Vec<usize>>) -> Self {
+    /// The same profile with another word on where its numbers are from.
+    pub fn with_provenance(self, provenance: impl Into<String>) -> Self {
+        Self { provenance: provenance.into(), ..self }
+    }
+
+    /// The same profile, of stages that begin at the given layers: for each configuration, the first layer of each
+    /// stage but the first.
+    pub fn with_cuts(self, cuts: BTreeMap<ParallelConfig, Vec<usize>>) -> Self {
         Self { cuts, ..self }
     }
 
@@ -70,9 +75,9 @@ impl ModelProfile {
         self.tokens
     }
 
-    /// Where the model was cut when it was measured, by number of stages; a server must cut it likewise. Numbers of
-    /// stages that are not there were cut as the backend does by itself.
-    pub fn cuts(&self) -> &BTreeMap<u32, Vec<usize>> {
+    /// Where the model was cut when it was measured, by configuration; a server must cut it likewise. Configurations
+    /// that are not there were cut as the backend does by itself.
+    pub fn cuts(&self) -> &BTreeMap<ParallelConfig, Vec<usize>> {
         &self.cuts
     }
 

@@ -2,13 +2,14 @@
 //!
 //! The measured profile scales the stages of bert-1.3b to all models. But what makes stages uneven, the embedding and
 //! the output layer, weighs less in larger models. Here each model is a chain of equal blocks between an embedding and
-//! an output layer, with weights as measured on bert-1.3b and scaled to the width of the model, cut by our own
-//! [`partition`](statmux_plan::partition). Time on one device is as published, and so is the measured gain of splitting
-//! operators over devices.
+//! an output layer, with weights as measured on bert-1.3b and scaled to the width of the model, cut and made into a
+//! profile by the planner's own [`derive`](statmux_plan::derive). Time on one device is as published, and so is the
+//! measured gain of splitting operators over devices.
 
 use crate::error::FiguresError;
-use statmux_core::{Bytes, ConfigProfile, ModelProfile, ParallelConfig, Profile, Span};
-use statmux_plan::partition::{Chain, cut};
+use statmux_core::{Bytes, ConfigProfile, ModelProfile, ParallelConfig, Profile};
+use statmux_plan::derive::{Unsplit, by_shares, shares};
+use statmux_plan::partition::PartitionError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -68,26 +69,19 @@ impl Architecture {
 
     /// Share of the whole time in each of `stages` stages, the slowest as fast as it can be.
     pub fn shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
-        shares(&self.layers(), stages)
+        shares(&self.layers(), stages).map_err(embedded)
     }
 
     /// The same if a cut may also fall between the attention and the MLP of a block: one and two thirds of its weights.
     pub fn half_block_shares(&self, stages: usize) -> Result<Vec<f64>, FiguresError> {
         let halves = (0..self.blocks).flat_map(|_| [1.0 / 3.0, 2.0 / 3.0]);
         let layers: Vec<f64> = std::iter::once(self.embedding).chain(halves).chain([self.output]).collect();
-        shares(&layers, stages)
+        shares(&layers, stages).map_err(embedded)
     }
 }
 
-/// Share of the whole time in each of `stages` runs of `layers`, the slowest as fast as it can be.
-fn shares(layers: &[f64], stages: usize) -> Result<Vec<f64>, FiguresError> {
-    const SCALE: f64 = 1e-3;
-    let spans = layers.iter().map(|&layer| Span::from_seconds(layer * SCALE).expect("small and positive"));
-    let spans: Vec<Span> = spans.collect();
-    let partition = cut(&Chain { layers: &spans, transfers: &[], memory: None }, stages);
-    let partition = partition.map_err(|cause| FiguresError::Embedded(cause.to_string()))?;
-    let all: f64 = layers.iter().sum();
-    Ok(partition.stages.iter().map(|stage| layers[stage.clone()].iter().sum::<f64>() / all).collect())
+fn embedded(cause: PartitionError) -> FiguresError {
+    FiguresError::Embedded(cause.to_string())
 }
 
 /// The profile of all six models, derived layer by layer from `measured`.
@@ -99,21 +93,13 @@ pub fn derive(measured: &Profile) -> Result<Profile, FiguresError> {
     for architecture in ARCHITECTURES {
         let missing = || FiguresError::Embedded(format!("no profile of {}", architecture.name));
         let base = measured.models.get(architecture.name).ok_or_else(missing)?;
-        let mut configs = BTreeMap::new();
-        for (config, of) in base.configs() {
+        let whole = base.configs().map(|(config, of)| {
             let unsplit = base.config(ParallelConfig::new(config.op, 1)).ok_or_else(missing)?;
-            let shares = architecture.shares(config.pp as usize)?;
-            let stages = |(&batch, stages): (&u32, &Vec<f64>)| {
-                let whole: f64 = stages.iter().sum();
-                (batch, shares.iter().map(|share| share * whole).collect())
-            };
-            let weights = of.stage_weights.clone();
-            let stage_seconds = unsplit.stage_seconds.iter().map(stages).collect();
-            configs.insert(
-                config,
-                ConfigProfile { stage_seconds, stage_weights: weights, stage_activations: BTreeMap::new() },
-            );
-        }
+            let seconds = unsplit.stage_seconds.iter().map(|(&batch, stages)| (batch, stages.iter().sum()));
+            Ok((config, Unsplit { seconds: seconds.collect(), stage_weights: of.stage_weights.clone() }))
+        });
+        let whole = whole.collect::<Result<Vec<_>, FiguresError>>()?;
+        let configs = by_shares(&architecture.layers(), whole).map_err(embedded)?;
         let model = ModelProfile::new(architecture.name, provenance, configs);
         models.insert(architecture.name.to_owned(), Arc::new(model));
     }

@@ -250,6 +250,10 @@ pub fn cheapest(operators: &[Operator], mesh: &Mesh, memory: Option<Bytes>) -> R
             }
         }
         labels = next.map(undominated);
+        if memory.is_none() {
+            // The fastest way to a layout stays it, whatever follows.
+            labels.iter_mut().for_each(|labels| labels.truncate(1));
+        }
         before = operator.output;
     }
     let finished = LAYOUTS.iter().zip(labels).flat_map(|(&layout, labels)| {

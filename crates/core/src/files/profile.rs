@@ -68,8 +68,7 @@ pub fn parse_profile(path: &Path, text: &str) -> Result<Profile, FileError> {
                 return Err(FileError::at_field(path, field, format!("repeats {key}")));
             }
         }
-        let cuts = entry.cuts.into_iter().map(|(stages, layers)| checked_cuts(&stages, layers));
-        let cuts = cuts.collect::<Result<_, _>>();
+        let cuts = checked_cuts(entry.cuts, &configs);
         let cuts = cuts.map_err(|what| FileError::at_field(path, format!("{field}.cuts"), what))?;
         if entry.tokens == Some(0) {
             return Err(FileError::at_field(path, format!("{field}.tokens"), "is 0: texts have at least one token"));
@@ -94,7 +93,7 @@ pub fn profile_json(profile: &Profile) -> String {
                 stage_activation_bytes: by_batch(&measured.stage_activations, |bytes| bytes.get() as f64),
             })
             .collect(),
-        cuts: model.cuts().iter().map(|(pp, layers)| (pp.to_string(), layers.clone())).collect(),
+        cuts: written_cuts(model),
         tokens: model.tokens(),
     };
     let file = ProfileFile {
@@ -136,17 +135,52 @@ fn checked(entry: ConfigEntry) -> Result<ConfigProfile, Wrong> {
     Ok(ConfigProfile { stage_seconds, stage_weights, stage_activations })
 }
 
-/// For a number of stages, the first layer of each stage but the first.
-fn checked_cuts(stages: &str, layers: Vec<usize>) -> Result<(u32, Vec<usize>), String> {
-    let count = stages.parse::<u32>().ok().filter(|&count| count > 0);
-    let count = count.ok_or_else(|| format!("has the key \"{stages}\", which is not a number of stages"))?;
-    if layers.len() + 1 != count as usize {
-        return Err(format!("has {layers:?} for {count} stages: give the first layer of each stage but the first"));
+type Cuts = BTreeMap<ParallelConfig, Vec<usize>>;
+
+/// For each configuration the first layer of each stage but the first. The key `"4"` is for four stages whatever `op`,
+/// `"2x4"` for those of two devices each.
+fn checked_cuts(
+    entries: BTreeMap<String, Vec<usize>>,
+    configs: &BTreeMap<ParallelConfig, ConfigProfile>,
+) -> Result<Cuts, String> {
+    let (mut all, mut own) = (Cuts::new(), Cuts::new());
+    for (key, layers) in entries {
+        let (op, stages) = key.split_once('x').map_or((None, key.as_str()), |(op, stages)| (Some(op), stages));
+        let number = |text: &str| text.parse::<u32>().ok().filter(|&number| number > 0);
+        let parsed = number(stages).zip(op.map_or(Some(None), |op| number(op).map(Some)));
+        let (pp, op) = parsed.ok_or_else(|| {
+            format!("has the key \"{key}\", which is not a number of stages, nor one with devices as in \"2x4\"")
+        })?;
+        if layers.len() + 1 != pp as usize {
+            return Err(format!("has {layers:?} for {pp} stages: give the first layer of each stage but the first"));
+        }
+        if layers.first() == Some(&0) || !layers.is_sorted_by(|a, b| a < b) {
+            return Err(format!("has {layers:?}: layers must increase, from 1 on"));
+        }
+        match op {
+            Some(op) => drop(own.insert(ParallelConfig::new(op, pp), layers)),
+            None => {
+                let alike = configs.keys().copied().filter(|config| config.pp == pp);
+                all.extend(alike.map(|config| (config, layers.clone())));
+            }
+        }
     }
-    if layers.first() == Some(&0) || !layers.is_sorted_by(|a, b| a < b) {
-        return Err(format!("has {layers:?}: layers must increase, from 1 on"));
-    }
-    Ok((count, layers))
+    all.extend(own);
+    Ok(all)
+}
+
+/// The cuts under their keys: one for all configurations with as many stages where they agree.
+fn written_cuts(model: &ModelProfile) -> BTreeMap<String, Vec<usize>> {
+    let agree = |pp: u32| {
+        let mut cuts =
+            model.configs().filter(|(config, _)| config.pp == pp).map(|(config, _)| model.cuts().get(&config));
+        let first = cuts.next();
+        cuts.all(|cut| Some(cut) == first)
+    };
+    let key = |config: ParallelConfig| {
+        if agree(config.pp) { config.pp.to_string() } else { format!("{}x{}", config.op, config.pp) }
+    };
+    model.configs().filter_map(|(config, _)| Some((key(config), model.cuts().get(&config)?.clone()))).collect()
 }
 
 fn per_batch<T>(
@@ -193,8 +227,24 @@ mod tests {
         let again = parse_profile(Path::new("p.json"), &profile_json(&profile)).expect("good");
         let config = ParallelConfig::new(1, 2);
         assert_eq!(profile.models["a"].config(config), again.models["a"].config(config));
-        assert_eq!(again.models["a"].cuts(), &BTreeMap::from([(2, vec![6])]));
+        assert_eq!(again.models["a"].cuts(), &BTreeMap::from([(ParallelConfig::new(1, 2), vec![6])]));
         assert_eq!(again.models["a"].config(config).expect("there").largest_stage_weight(), Bytes::new(20));
+    }
+
+    #[test]
+    fn cuts_are_for_numbers_of_stages_or_for_configurations() {
+        let two = r#"{"op": 2, "pp": 2, "stage_latency_s": {"1": [0.5, 0.25]}, "stage_weight_bytes": [10, 20]},
+            {"op": 1, "pp": 2"#;
+        let wide = GOOD.replace(r#"{"op": 1, "pp": 2"#, two);
+        let cuts = |cuts: &str| {
+            let profile = parse_profile(Path::new("p.json"), &wide.replace("{\"2\": [6]}", cuts)).expect("good");
+            let again = parse_profile(Path::new("p.json"), &profile_json(&profile)).expect("good");
+            assert_eq!(again.models["a"].cuts(), profile.models["a"].cuts());
+            again.models["a"].cuts().values().map(|layers| layers[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(cuts("{\"2\": [6]}"), [6, 6]);
+        assert_eq!(cuts("{\"2\": [6], \"2x2\": [5]}"), [6, 5]);
+        assert_eq!(cuts("{\"2x2\": [5]}").last(), Some(&5));
     }
 
     #[test]
@@ -213,6 +263,7 @@ mod tests {
         check("\"a\": {", "\"a\": {\"configs\": []}, \"a\": {", "the key `a` stands here twice");
         check("\"pp\": 2", "\"pp\": 0", "both count from 1");
         check("{\"2\": [6]}", "{\"3\": [6]}", "models[\"a\"].cuts has [6] for 3 stages");
+        check("{\"2\": [6]}", "{\"x2\": [6]}", "has the key \"x2\", which is not a number of stages");
         check("{\"2\": [6]}", "{\"2\": [0]}", "layers must increase, from 1 on");
         check("stage_weight_bytes", "stage_weights_bytes", "did you mean `stage_weight_bytes`?");
     }

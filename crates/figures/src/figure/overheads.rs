@@ -7,6 +7,7 @@ use crate::error::FiguresError;
 use crate::lab::Lab;
 use crate::layers::ARCHITECTURES;
 use statmux_core::{ModelProfile, ParallelConfig};
+use statmux_plan::derive::{InterOpOverhead, inter_op_overhead, intra_op_overhead};
 use statmux_report::chart::{Axis, BarChart, Chart, LineChart, Series};
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
@@ -43,10 +44,9 @@ fn largest(stages: &[f64]) -> f64 {
 fn overheads(model: &ModelProfile, devices: u32) -> Result<(f64, f64, f64), FiguresError> {
     let alone: f64 = stages(model, ParallelConfig::SINGLE)?.iter().sum();
     let pipeline = stages(model, ParallelConfig::new(1, devices))?;
-    let communication = (pipeline.iter().sum::<f64>() - alone).max(0.0);
-    let uneven = (f64::from(devices) * largest(pipeline) - communication - alone).max(0.0);
+    let InterOpOverhead { communication, uneven_partition } = inter_op_overhead(alone, pipeline);
     let split: f64 = stages(model, ParallelConfig::new(devices, 1))?.iter().sum();
-    Ok((communication, uneven, f64::from(devices) * split - alone))
+    Ok((communication, uneven_partition, intra_op_overhead(alone, split, devices)))
 }
 
 fn decomposition(lab: &Lab) -> Result<Artwork, FiguresError> {

@@ -64,14 +64,14 @@ fn wants_cuts(settings: &MeasureSettings) -> bool {
     settings.configs.iter().any(|config| config.pp > 1)
 }
 
-fn ids(measuring: &Measuring) -> Vec<(ModelId, String)> {
+pub(super) fn ids(measuring: &Measuring) -> Vec<(ModelId, String)> {
     measuring.models.iter().enumerate().map(|(index, (name, _))| (ModelId::from_index(index), name.clone())).collect()
 }
 
-/// By model: where to cut, by number of stages.
-type Cuts = BTreeMap<u32, Vec<usize>>;
+/// Where to cut a model, by configuration.
+type Cuts = BTreeMap<ParallelConfig, Vec<usize>>;
 
-fn choices(measuring: &Measuring, cuts: &[Cuts]) -> Vec<ModelChoice> {
+pub(super) fn choices(measuring: &Measuring, cuts: &[Cuts]) -> Vec<ModelChoice> {
     let choice = |(index, (_, source)): (usize, &(String, ModelSource))| ModelChoice {
         cuts: cuts.get(index).cloned().unwrap_or_default(),
         masked_logits: measuring.masked_logits,
@@ -118,12 +118,11 @@ fn measured_cuts(
 fn cuts(layer_seconds: &[f64], settings: &MeasureSettings) -> Cuts {
     let layers: Vec<Span> = layer_seconds.iter().filter_map(|&seconds| Span::from_seconds(seconds)).collect();
     let chain = Chain { layers: &layers, transfers: &[], memory: None };
-    let stages = settings.configs.iter().map(|config| config.pp).filter(|&pp| pp > 1);
-    let cut = |pp: u32| {
-        let stages = cut(&chain, pp as usize).ok()?.stages;
-        Some((pp, stages[1..].iter().map(|stage| stage.start).collect()))
+    let cut = |&config: &ParallelConfig| {
+        let stages = cut(&chain, config.pp as usize).ok()?.stages;
+        Some((config, stages[1..].iter().map(|stage| stage.start).collect()))
     };
-    stages.filter_map(cut).collect()
+    settings.configs.iter().filter(|config| config.pp > 1).filter_map(cut).collect()
 }
 
 fn with_cuts(profile: Profile, measuring: &Measuring, cuts: &[Cuts]) -> Profile {
