@@ -7,7 +7,7 @@ use crate::source::ModelSource;
 use crate::source_error::SourceError;
 use crate::stage::CandleStage;
 use statmux_core::backend::{Backend, BackendError, Input, ModelCard, StagePlan, Step, Task, Text};
-use statmux_core::{DeviceId, ModelId};
+use statmux_core::{DeviceId, ModelId, ParallelConfig};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -37,6 +37,18 @@ pub struct MeasureSettings {
     pub warm_up: u32,
     /// Runs that count.
     pub repeats: u32,
+    /// What else is at work during these.
+    pub load: Load,
+}
+
+/// What is at work beside the stage that is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Load {
+    /// All other stages, as in service.
+    #[default]
+    Busy,
+    /// Nothing: one batch at a time goes through the stages. For times of single layers.
+    Alone,
 }
 
 /// How far a measurement is.
@@ -173,8 +185,12 @@ fn measure_point(
         // A batch more than there are stages, so that the slowest never waits; while the first batches come in and the
         // last ones go, some stages have nothing to do.
         let repeats = settings.repeats.max(1) as usize;
-        let mut runs = pipeline.run(repeats + 2 * (stages - 1), if stages == 1 { 1 } else { stages + 1 }, start)?;
-        runs.drain(..stages - 1);
+        let (inside, ends) = match settings.load {
+            Load::Busy if stages > 1 => (stages + 1, stages - 1),
+            _ => (1, 0),
+        };
+        let mut runs = pipeline.run(repeats + 2 * ends, inside, start)?;
+        runs.drain(..ends);
         runs.truncate(repeats);
         let times = |stage: usize| runs.iter().map(|ran| ran.seconds[stage]).collect();
         let by_stage: Vec<Vec<f64>> = (0..stages).map(times).collect();
@@ -232,9 +248,13 @@ fn provenance(settings: &MeasureSettings, found: &[Measurement]) -> String {
     let worst = found.iter().flat_map(|m| &m.stage_spread).copied().fold(0.0, f64::max);
     let lengths: Vec<String> = settings.lengths.iter().map(u32::to_string).collect();
     format!(
-        "measured: medians of {} runs with all stages at work, after {} alone, {} tokens in, {} tokens out for decoders; largest spread \
+        "measured: medians of {} runs {}, after {} alone, {} tokens in, {} tokens out for decoders; largest spread \
          (quartile distance over median) {:.1} %",
         settings.repeats,
+        match settings.load {
+            Load::Busy => "with all stages at work",
+            Load::Alone => "with one stage at work",
+        },
         settings.warm_up.max(1),
         lengths.join(" or "),
         settings.output_tokens,

@@ -7,7 +7,7 @@ use statmux_core::backend::{Generate, Input, Sampling};
 use statmux_core::{GroupId, ModelId, ParallelConfig, Seed, Slo, Span};
 use statmux_serve::conformance::{Subject, all};
 use statmux_serve::faulty::{FaultRates, Faulty};
-use statmux_serve::measure::{Journal, MeasureSettings, Progress, measure};
+use statmux_serve::measure::{Journal, Load, MeasureSettings, Progress, measure};
 use std::ops::ControlFlow;
 
 #[test]
@@ -57,6 +57,7 @@ fn a_measurement_finds_the_profile_and_goes_on_where_it_stopped() {
         output_tokens: 4,
         warm_up: 1,
         repeats: 5,
+        load: Load::Busy,
     };
     let mut told = 0;
     let mut journal = Journal::open(&path, "1 ms a stage").expect("it opens");

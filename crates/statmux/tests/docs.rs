@@ -101,6 +101,11 @@ fn the_page_on_serving_runs_as_printed() {
 }
 
 #[test]
+fn the_page_on_layers_runs_as_printed() {
+    session("docs/layers.md");
+}
+
+#[test]
 fn no_other_page_has_blocks_that_nobody_runs() {
     for page in Page::all(&root()) {
         for block in &page.blocks {
@@ -108,7 +113,7 @@ fn no_other_page_has_blocks_that_nobody_runs() {
             match block.needs() {
                 Some(needs) => assert!(NEEDS.contains(&needs), "{at}: nobody knows what `{needs}` needs"),
                 None if block.runs() => assert!(
-                    ["README.md", "docs/serving.md"].contains(&page.name.as_str()),
+                    ["README.md", "docs/layers.md", "docs/serving.md"].contains(&page.name.as_str()),
                     "{at}: add a test that runs this page's commands"
                 ),
                 None => {}

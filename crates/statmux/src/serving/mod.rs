@@ -3,6 +3,8 @@
 #[cfg(not(feature = "candle"))]
 mod absent;
 #[cfg(feature = "candle")]
+pub(crate) mod layers;
+#[cfg(feature = "candle")]
 pub(crate) mod machine;
 #[cfg(feature = "candle")]
 pub(crate) mod measuring;

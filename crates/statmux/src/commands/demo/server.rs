@@ -17,7 +17,7 @@ use statmux_core::{
 use statmux_scenario::{Scenario, Scored};
 use statmux_serve::ServerSettings;
 use statmux_serve::board::{Board, StageBoard};
-use statmux_serve::measure::{Journal, MeasureSettings};
+use statmux_serve::measure::{Journal, Load, MeasureSettings};
 use statmux_serve::replay::{Mode, ReplaySettings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,6 +78,7 @@ fn measured(common: Common) -> anyhow::Result<Option<Profile>> {
             output_tokens: 1,
             warm_up: 3,
             repeats: 15,
+            load: Load::Busy,
         },
     };
     let bar = Bar::new(common, "measuring this machine", Some((ROUNDS * points(&measuring)) as u64));

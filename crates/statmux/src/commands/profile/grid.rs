@@ -1,21 +1,21 @@
 //! Every combination asked for, measured, shown and written.
 
 use super::ProfileArgs;
+use super::wanted::{how, measuring};
 use crate::args::{Common, Format};
 use crate::interrupt;
 use crate::output::{End, UsageError, print_beside, say};
 use crate::progress::Bar;
-use crate::serving::machine::{machine, processor};
-use crate::serving::measuring::{Measuring, Told, measure_all, points};
+use crate::serving::machine::machine;
+use crate::serving::measuring::{Told, measure_all, points};
 use serde::Serialize;
-use statmux_candle::ModelSource;
+use statmux_core::Bytes;
 use statmux_core::files::{check_output, is_written_through, profile_json, write_atomically};
-use statmux_core::{Bytes, ParallelConfig, Seed};
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
-use statmux_serve::measure::{Journal, MeasureSettings, Measurement, Point};
+use statmux_serve::measure::{Journal, Load, Measurement, Point};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `--format json` prints.
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ struct Skipped {
 
 pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
     check_output(&args.output)?;
-    let measuring = measuring(args, common)?;
+    let measuring = measuring(args, common, Load::Busy)?;
     // Beside a pipe or a device there is no place for a journal.
     let kept = !is_written_through(&args.output);
     let journal_path = kept.then(|| PathBuf::from(format!("{}.journal", args.output.display())));
@@ -109,51 +109,6 @@ pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
         say(format!("Name {} in [profiles] of a scenario to plan and serve with it.", args.output.display()));
     }
     Ok(End::Done)
-}
-
-fn measuring(args: &ProfileArgs, common: Common) -> Result<Measuring, UsageError> {
-    let seed = Seed(common.seed.unwrap_or(0));
-    let model = |text: &String| {
-        let (name, source) = match text.split_once('=') {
-            Some((name, source)) => (name, source),
-            None => (Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or(text), text.as_str()),
-        };
-        let source = ModelSource::parse(source, seed).map_err(|error| UsageError(format!("--models: {error}")))?;
-        Ok((name.to_owned(), source))
-    };
-    let configs = args.op.iter().flat_map(|&op| args.pp.iter().map(move |&pp| ParallelConfig::new(op, pp)));
-    let mut batches = args.batch.clone();
-    batches.push(1);
-    let sorted = |mut numbers: Vec<u32>| {
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers
-    };
-    Ok(Measuring {
-        models: args.models.iter().map(model).collect::<Result<_, UsageError>>()?,
-        memory: args.memory,
-        masked_logits: true,
-        settings: MeasureSettings {
-            device: format!("one core of {}", processor()),
-            models: Vec::new(),
-            configs: configs.collect(),
-            batches: sorted(batches),
-            lengths: sorted(args.sequence.clone()),
-            output_tokens: args.output_tokens,
-            warm_up: args.warm_up,
-            repeats: args.repeats,
-        },
-    })
-}
-
-/// How points are measured, in one line: points measured otherwise are not mixed in.
-fn how(args: &ProfileArgs, common: Common) -> anyhow::Result<String> {
-    let how = serde_json::json!({
-        "statmux": env!("CARGO_PKG_VERSION"), "machine": machine(), "models": args.models, "seed": common.seed,
-        "pp": args.pp, "output_tokens": args.output_tokens, "warm_up": args.warm_up, "repeats": args.repeats,
-        "memory_bytes": args.memory.get(),
-    });
-    Ok(serde_json::to_string(&how)?)
 }
 
 fn text(result: &ProfileResult) -> String {
