@@ -1,10 +1,11 @@
 //! What the scheduler knows of one group: its clocks, what waits, what runs, and how far off its profile is.
 
 use crate::queue::Queue;
-use crate::rules::{walk, walk_to_end};
-use crate::times::{GroupTimes, ModelTimes};
+use crate::rules::{walk_on, walk_to_end};
+use crate::times::{GroupTimes, ModelTimes, StageTimes};
 use crate::{Feedback, Members};
-use statmux_core::{BatchId, Request, Span, Time};
+use statmux_core::{BatchId, GroupId, Request, Span, Time};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// The state of one group.
@@ -79,16 +80,16 @@ impl GroupState {
         (self.alive && self.first_stage.is_some()).then(|| self.clocks[0])
     }
 
-    /// When a batch launched as soon as the first stage is free would finish; `ends` gets the stages' ends.
+    /// When a batch launched as soon as the first stage is free would finish.
     #[inline]
-    pub(crate) fn finish_if_next(&self, now: Time, slot: usize, spans: &[Span], ends: &mut Vec<Time>) -> Time {
-        self.walk_from(now, &self.clocks, slot, spans, ends)
+    pub(crate) fn finish_if_next(&self, now: Time, slot: usize, spans: &[Span]) -> Time {
+        walk_to_end(now, &self.clocks, &self.corrected(slot, spans))
     }
 
     /// When a request would finish that runs after everything waiting here. Exact where order is that of arrival.
     #[inline]
-    pub(crate) fn finish_if_last(&self, now: Time, slot: usize, spans: &[Span], ends: &mut Vec<Time>) -> Time {
-        self.walk_from(now, &self.promised, slot, spans, ends)
+    pub(crate) fn finish_if_last(&self, now: Time, slot: usize, spans: &[Span]) -> Time {
+        walk_to_end(now, &self.promised, &self.corrected(slot, spans))
     }
 
     /// When a request would finish that is given to this group now: [`Self::finish_if_last`] where order is that of
@@ -97,12 +98,7 @@ impl GroupState {
     pub(crate) fn finish_if_given(&self, now: Time, slot: usize, spans: &[Span], in_order: bool) -> Time {
         let (clocks, from) =
             if in_order { (&self.promised, now) } else { (&self.clocks, now.max(self.clocks[0]) + self.backlog) };
-        let factor = self.factors[slot];
-        if factor == 1.0 {
-            return walk_to_end(from, clocks, spans);
-        }
-        let stretched: Vec<Span> = spans.iter().map(|span| span.scale(factor)).collect();
-        walk_to_end(from, clocks, &stretched)
+        walk_to_end(from, clocks, &self.corrected(slot, spans))
     }
 
     /// Whether what is promised is what was launched, as it must be where nothing waits.
@@ -120,29 +116,33 @@ impl GroupState {
 
     /// Notes a promise to run a request after everything waiting here.
     #[inline]
-    pub(crate) fn promise(&mut self, ends: &[Time]) {
-        self.promised.copy_from_slice(ends);
+    pub(crate) fn promise(&mut self, now: Time, slot: usize, spans: &[Span]) {
+        let spans = corrected(self.factors[slot], spans);
+        walk_on(now, &mut self.promised, &spans);
     }
+
     #[inline]
     pub(crate) fn note_waiting(&mut self, bottleneck: Span) {
         self.backlog += bottleneck;
         self.in_flight += 1;
     }
+
     #[inline]
     pub(crate) fn note_left_queue(&mut self, bottleneck: Span) {
         self.backlog = self.backlog - bottleneck;
         self.in_flight -= 1;
     }
 
-    /// Puts a batch on the first stage, to leave the stages at `ends`.
+    /// Puts a batch on the first stage, which is free; `spans` are those of its row. Returns when it should finish.
     #[inline]
-    pub(crate) fn launch(&mut self, launch: Launch, ends: &[Time]) {
+    pub(crate) fn launch(&mut self, now: Time, launch: Launch, spans: &[Span]) -> Time {
         let Launch { batch, requests, slot, row } = launch;
-        self.clocks.copy_from_slice(ends);
+        let spans = corrected(self.factors[slot], spans);
+        let predicted = walk_on(now, &mut self.clocks, &spans);
         self.first_stage = Some(batch);
         self.in_flight += requests.as_slice().len();
-        let predicted = *ends.last().expect("a group has at least one stage");
         self.running.push_back(Running { batch, requests, slot, row, predicted });
+        predicted
     }
 
     /// The first stage is free. Returns whether that was news, and whether it came when predicted.
@@ -212,15 +212,13 @@ impl GroupState {
     }
 
     /// Promises again what waits, after the clocks moved by more than launches.
-    pub(crate) fn renew_promises(&mut self, now: Time, times: &GroupTimes, ends: &mut Vec<Time>) {
-        let mut promised = std::mem::take(&mut self.promised);
-        promised.copy_from_slice(&self.clocks);
+    pub(crate) fn renew_promises(&mut self, now: Time, group: GroupId, times: &StageTimes) {
+        self.promised.copy_from_slice(&self.clocks);
         for request in self.queue.iter() {
-            let slot = times.slot(request.model).expect("only held models wait here");
-            self.walk_from(now, &promised, slot, times.models()[slot].row(0, times.stages), ends);
-            promised.copy_from_slice(ends);
+            let replica = times.awaited(group, request.model);
+            let spans = corrected(self.factors[replica.slot], times.row(replica, 0));
+            walk_on(now, &mut self.promised, &spans);
         }
-        self.promised = promised;
     }
 
     /// Everything on the group is gone: returns the members of `culprit`, if that ran, and then what else ran and what
@@ -251,17 +249,19 @@ impl GroupState {
         self.factors.fill(1.0);
     }
 
-    /// When a batch leaves each stage if it takes the profile's `spans`, corrected by what was measured so far.
+    /// The profile's `spans`, corrected by what was measured so far.
     #[inline]
-    fn walk_from(&self, now: Time, clocks: &[Time], slot: usize, spans: &[Span], ends: &mut Vec<Time>) -> Time {
-        ends.resize(spans.len(), Time::ZERO);
-        let factor = self.factors[slot];
-        if factor == 1.0 {
-            return walk(now, clocks, spans, ends);
-        }
-        let stretched: Vec<Span> = spans.iter().map(|span| span.scale(factor)).collect();
-        walk(now, clocks, &stretched, ends)
+    fn corrected<'s>(&self, slot: usize, spans: &'s [Span]) -> Cow<'s, [Span]> {
+        corrected(self.factors[slot], spans)
     }
+}
+
+#[inline]
+fn corrected(factor: f64, spans: &[Span]) -> Cow<'_, [Span]> {
+    if factor == 1.0 {
+        return Cow::Borrowed(spans);
+    }
+    Cow::Owned(spans.iter().map(|span| span.scale(factor)).collect())
 }
 
 /// Whether something happened when it was predicted.

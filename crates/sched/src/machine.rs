@@ -1,14 +1,18 @@
 //! The machine: takes events to the rules, and keeps the state they need.
+//!
+//! A request is admitted here, waits at a group ([`group_queue`]) or for any ([`central`]), and comes to run by
+//! [`launch`]; [`loss`] and [`gang`] are for groups that die and requests that come together.
 
+mod central;
 mod gang;
+mod group_queue;
+mod launch;
 mod loss;
 
-use crate::batching::{companions, largest_in_time};
-use crate::group::{GroupState, Launch, OnTime};
+use crate::group::{GroupState, OnTime};
 use crate::queue::{Queue, Rank};
-use crate::rules::{in_time, least};
-use crate::times::StageTimes;
-use crate::{Action, Admission, Batch, Dispatch, Event, Members, Reason, Scheduler, Settings};
+use crate::times::{Replica, StageTimes};
+use crate::{Action, Admission, Dispatch, Event, Members, Reason, Scheduler, Settings};
 use statmux_core::{BatchId, GroupId, ModelId, Request, RequestId, Span, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -35,8 +39,6 @@ pub struct Machine {
     apart: BTreeMap<RequestId, u32>,
     next_batch: u64,
     in_order: bool,
-    /// Scratch space for stage ends.
-    ends: Vec<Time>,
     /// Scratch space for positions in queues.
     passed: Vec<usize>,
 }
@@ -61,8 +63,8 @@ enum Origin {
 
 /// What becomes of a request that is admitted.
 enum Placed {
-    /// It can run at once on this group, which is idle.
-    Starts(GroupId),
+    /// It can run at once on this replica, whose group is idle.
+    Starts(Replica),
     /// It waits; if a group is named, that is idle and should look for work.
     Waits(Place, Rank, Option<GroupId>),
 }
@@ -81,7 +83,6 @@ pub fn machine(settings: Settings, times: StageTimes) -> Machine {
         apart: BTreeMap::new(),
         next_batch: 0,
         in_order,
-        ends: Vec::new(),
         passed: Vec::new(),
         settings,
         times: Arc::new(times),
@@ -110,7 +111,7 @@ impl Machine {
             _ => self.wait_at_group(now, request, has_room),
         };
         match placed {
-            Ok(Placed::Starts(group)) => self.start(group, Members::One(request), 0, actions),
+            Ok(Placed::Starts(replica)) => self.start(now, replica, Members::One(request), 0, actions),
             // In order, a place in the queue is a promise.
             Ok(Placed::Waits(_, _, None)) if self.in_order => {}
             Ok(Placed::Waits(place, rank, None)) => self.note_expiry(request, place, rank),
@@ -124,113 +125,21 @@ impl Machine {
         }
     }
 
-    /// Gives `request` to a group, where it starts at once or waits.
-    fn wait_at_group(&mut self, now: Time, request: Request, has_room: bool) -> Result<Placed, Reason> {
-        let group = self.dispatch(now, request.model).ok_or(Reason::NoReplica)?;
-        let times = self.times.group(group);
-        let slot = times.slot(request.model).expect("the group holds the model");
-        let model = &times.models()[slot];
-        let spans = model.row(0, times.stages);
-        let state = &mut self.groups[group.index()];
-        debug_assert!(!self.in_order || !state.is_idle() || state.owes_nothing());
-        let finish = if self.in_order {
-            state.finish_if_last(now, slot, spans, &mut self.ends)
-        } else {
-            state.finish_if_next(now, slot, spans, &mut self.ends)
-        };
-        let answer = finish + self.settings.fixed_overhead;
-        if self.settings.admission == Admission::Deadline && !in_time(request.arrived, answer, request.slo()) {
-            return Err(Reason::TooLate { predicted: answer });
-        }
-        let starts = state.is_idle();
-        if !starts && !has_room {
-            return Err(Reason::QueueFull);
-        }
-        if self.in_order {
-            state.promise(&self.ends);
-        }
-        if starts {
-            // Nothing waits at an idle group, or it would run.
-            return Ok(Placed::Starts(group));
-        }
+    /// Queues `request` at the group of `replica`, after all that waits there or where the discipline wants it.
+    fn queue_at(&mut self, now: Time, replica: Replica, request: Request) -> Rank {
+        let times = self.times.of(replica);
         let rank = if self.in_order {
             // The promise was to run after everything that waits, even if the request arrived earlier
             // and has lost its first group since.
             (now, now, request.id)
         } else {
-            (self.settings.discipline.key(&request, model.latency), request.arrived, request.id)
+            (self.settings.discipline.key(&request, times.latency), request.arrived, request.id)
         };
-        state.note_waiting(model.bottleneck);
+        let state = &mut self.groups[replica.group.index()];
+        state.note_waiting(times.bottleneck);
         state.queue.insert(rank, request);
         self.waiting += 1;
-        Ok(Placed::Waits(Place::At(group), rank, None))
-    }
-
-    /// Queues `request` centrally. Returns where it waits now, and the idle group that would answer it first,
-    /// if one can answer in time.
-    fn wait_centrally(&mut self, now: Time, request: Request, has_room: bool) -> Result<Placed, Reason> {
-        let holders = self.times.holders(request.model);
-        if !holders.iter().any(|group| self.groups[group.index()].alive) {
-            return Err(Reason::NoReplica);
-        }
-        let unlimited = self.settings.admission == Admission::None;
-        let (mut earliest, mut earliest_idle, mut idle) = (Time::NEVER, Time::NEVER, None);
-        for &group in holders.iter().filter(|group| self.groups[group.index()].alive) {
-            let finish = finish_if_next(&self.times, &self.groups, now, group, request.model, &mut self.ends);
-            let answer = finish + self.settings.fixed_overhead;
-            earliest = earliest.min(answer);
-            let launches = self.groups[group.index()].is_idle()
-                && (unlimited || in_time(request.arrived, answer, request.slo()))
-                && (idle.is_none() || answer < earliest_idle);
-            if launches {
-                (earliest_idle, idle) = (answer, Some(group));
-            }
-        }
-        if !unlimited && !in_time(request.arrived, earliest, request.slo()) {
-            return Err(Reason::TooLate { predicted: earliest });
-        }
-        if idle.is_none() && !has_room {
-            return Err(Reason::QueueFull);
-        }
-        if let Some(group) = idle.filter(|_| self.waiting == 0) {
-            // With nothing else waiting, this is what the group would choose.
-            finish_if_next(&self.times, &self.groups, now, group, request.model, &mut self.ends);
-            return Ok(Placed::Starts(group));
-        }
-        let latencies = holders.iter().filter_map(|&group| self.times.group(group).model(request.model));
-        let latency = latencies.map(|model| model.latency).min().expect("a living group holds the model");
-        let rank = (self.settings.discipline.key(&request, latency), request.arrived, request.id);
-        self.central[request.model.index()].insert(rank, request);
-        self.waiting += 1;
-        Ok(Placed::Waits(Place::Central(request.model), rank, idle))
-    }
-
-    /// The living group that takes an arrival for `model`.
-    fn dispatch(&self, now: Time, model: ModelId) -> Option<GroupId> {
-        let Self { settings, times, groups, in_order, .. } = self;
-        if let &[only] = times.holders(model) {
-            return groups[only.index()].alive.then_some(only);
-        }
-        let alive = times.holders(model).iter().copied().filter(|group| groups[group.index()].alive);
-        match settings.dispatch {
-            Dispatch::LeastClock => least(alive, |group| groups[group.index()].last_clock(*in_order)),
-            Dispatch::ShortestQueue => least(alive, |group| groups[group.index()].in_flight),
-            Dispatch::EarliestFinish | Dispatch::LateBinding => least(alive, |group| {
-                let group_times = times.group(group);
-                let slot = group_times.slot(model).expect("holders hold the model");
-                let spans = group_times.models()[slot].row(0, group_times.stages);
-                let state = &groups[group.index()];
-                state.finish_if_given(now, slot, spans, *in_order)
-            }),
-        }
-    }
-
-    /// The earliest that any living group could answer a request for `model` that runs next there.
-    fn earliest_answer(&mut self, now: Time, model: ModelId) -> Time {
-        let Self { settings, times, groups, ends, .. } = self;
-        let alive = times.holders(model).iter().copied().filter(|group| groups[group.index()].alive);
-        let finish = alive.map(|group| finish_if_next(times, groups, now, group, model, ends)).min();
-        finish.unwrap_or(Time::NEVER) + settings.fixed_overhead
+        rank
     }
 
     /// Remembers when `request`, which waits, becomes hopeless.
@@ -244,16 +153,19 @@ impl Machine {
 
     /// From when on not even an idle group could answer a waiting request in time, as far as is known now.
     fn hopeless_from(&self, request: &Request, place: Place) -> Time {
-        let alone = |group: GroupId| {
-            let times = self.times.group(group);
-            let slot = times.slot(request.model)?;
-            Some(self.groups[group.index()].latency(slot, times.models()[slot].latency))
+        let alone = |&replica: &Replica| {
+            self.groups[replica.group.index()].latency(replica.slot, self.times.of(replica).latency)
         };
         let latency = match place {
-            Place::At(group) => alone(group),
-            Place::Central(model) => self.times.holders(model).iter().filter_map(|&group| alone(group)).min(),
+            Place::At(group) => alone(&self.times.awaited(group, request.model)),
+            Place::Central(model) => self
+                .times
+                .replicas(model)
+                .iter()
+                .map(alone)
+                .min()
+                .expect("a request waits only for models that are held"),
         };
-        let latency = latency.expect("a request waits only where its model is held");
         let latest_start = request.deadline.before(self.settings.fixed_overhead).before(latency);
         latest_start + Span::from_nanos(1)
     }
@@ -262,182 +174,6 @@ impl Machine {
         match place {
             Place::At(group) => &self.groups[group.index()].queue,
             Place::Central(model) => &self.central[model.index()],
-        }
-    }
-
-    /// Launches the most urgent request that `group` can still answer in time, with companions, if its first
-    /// stage is free; refuses what it comes across that nobody can answer in time any more.
-    fn launch_next(&mut self, now: Time, group: GroupId, actions: &mut Vec<Action>) {
-        if !self.groups[group.index()].is_idle() {
-            return;
-        }
-        // Under late binding, only what may run nowhere else waits at a group.
-        self.launch_from_group(now, group, actions);
-        if self.settings.dispatch == Dispatch::LateBinding && self.groups[group.index()].is_idle() {
-            self.launch_from_central(now, group, actions);
-        }
-    }
-
-    fn launch_from_group(&mut self, now: Time, group: GroupId, actions: &mut Vec<Action>) {
-        let index = group.index();
-        while let Some(&(_, head)) = self.groups[index].queue.get(0) {
-            let several;
-            let alone = self.settings.max_batch <= 1 || self.groups[index].queue.len() == 1;
-            let candidates: &[usize] = if alone || self.apart.contains_key(&head.id) {
-                &[0]
-            } else {
-                several = self.together(&self.groups[index].queue, 0, head.model);
-                &several
-            };
-            let Some((row, size)) = self.fit(now, group, Place::At(group), candidates) else {
-                let answer = self.answer_if_next(now, group, head.model);
-                self.leave(Place::At(group), 0);
-                actions.push(Action::Reject(head.id, Reason::TooLate { predicted: answer }));
-                if self.in_order {
-                    self.groups[index].renew_promises(now, self.times.group(group), &mut self.ends);
-                }
-                continue;
-            };
-            return self.launch(group, Place::At(group), &candidates[..size], row, actions);
-        }
-    }
-
-    fn launch_from_central(&mut self, now: Time, group: GroupId, actions: &mut Vec<Action>) {
-        if self.waiting == 0 {
-            return;
-        }
-        // Positions up to which each held model's queue was passed over, because this group would be too late.
-        let mut passed = std::mem::take(&mut self.passed);
-        passed.clear();
-        passed.resize(self.times.group(group).models().len(), 0);
-        while let Some((slot, model)) = self.most_urgent(group, &passed) {
-            let first = passed[slot];
-            let place = Place::Central(model);
-            let queue = &self.central[model.index()];
-            let head = queue.get(first).expect("it was just found there").1.id;
-            let several;
-            let alone = self.settings.max_batch <= 1 || queue.len() == first + 1;
-            let candidates: &[usize] = if alone || self.apart.contains_key(&head) {
-                &[first]
-            } else {
-                several = self.together(queue, first, model);
-                &several
-            };
-            if let Some((row, size)) = self.fit(now, group, place, candidates) {
-                self.launch(group, place, &candidates[..size], row, actions);
-                break;
-            }
-            let request = self.queue(place).get(first).expect("it was just found there").1;
-            let earliest = self.earliest_answer(now, model);
-            if in_time(request.arrived, earliest, request.slo()) {
-                passed[slot] += 1;
-            } else {
-                self.leave(place, first);
-                actions.push(Action::Reject(request.id, Reason::TooLate { predicted: earliest }));
-            }
-        }
-        self.passed = passed;
-    }
-
-    /// Positions in `queue`, from `first` on, of the most urgent requests for `model` that may run together.
-    fn together(&self, queue: &Queue, first: usize, model: ModelId) -> Vec<usize> {
-        companions(queue, first, self.settings.max_batch as usize, |request| {
-            request.model == model && !self.apart.contains_key(&request.id)
-        })
-    }
-
-    /// Of the models that `group` holds, the one whose central queue has the most urgent request from its position
-    /// in `passed` on, and where the group lists it.
-    fn most_urgent(&self, group: GroupId, passed: &[usize]) -> Option<(usize, ModelId)> {
-        let held = self.times.group(group).models().iter().map(|times| times.model);
-        let heads = held.zip(passed).enumerate();
-        let heads =
-            heads.filter_map(|(slot, (model, &at))| Some(((slot, model), self.central[model.index()].get(at)?.0)));
-        least(heads, |(_, rank)| rank).map(|(head, _)| head)
-    }
-
-    /// The largest batch of the requests at positions `candidates` that `group` can answer in time if it starts
-    /// now: its row of stage times and its size. Without admission control, the largest batch. Leaves in `self.ends`
-    /// when it would leave each stage.
-    fn fit(&mut self, now: Time, group: GroupId, place: Place, candidates: &[usize]) -> Option<(usize, usize)> {
-        let queue = self.queue(place);
-        let request = |&position: &usize| queue.get(position).expect("a candidate is in the queue").1;
-        let model = request(&candidates[0]).model;
-        let unlimited = self.settings.admission == Admission::None;
-        let deadline = |position| if unlimited { Time::NEVER } else { request(position).deadline };
-        let deadlines: Vec<Time>;
-        let single;
-        let deadlines: &[Time] = if let [only] = candidates {
-            single = [deadline(only)];
-            &single
-        } else {
-            deadlines = candidates.iter().map(deadline).collect();
-            &deadlines
-        };
-        let times = self.times.group(group);
-        let slot = times.slot(model).expect("the group holds the model");
-        let entry = &times.models()[slot];
-        let state = &self.groups[group.index()];
-        let ends = &mut self.ends;
-        let overhead = self.settings.fixed_overhead;
-        let mut walked = None;
-        let mut finish = |row| {
-            walked = Some(row);
-            state.finish_if_next(now, slot, entry.row(row, times.stages), ends) + overhead
-        };
-        let rows = entry.rows_up_to(candidates.len(), self.settings.max_batch.max(1));
-        let (row, size) = largest_in_time(rows, deadlines, &mut finish)?;
-        if walked != Some(row) {
-            state.finish_if_next(now, slot, entry.row(row, times.stages), ends);
-        }
-        Some((row, size))
-    }
-
-    /// When `group` would answer a request for `model` that starts now.
-    fn answer_if_next(&mut self, now: Time, group: GroupId, model: ModelId) -> Time {
-        finish_if_next(&self.times, &self.groups, now, group, model, &mut self.ends) + self.settings.fixed_overhead
-    }
-
-    /// Launches the batch that [`Self::fit`] found.
-    fn launch(&mut self, group: GroupId, place: Place, positions: &[usize], row: usize, actions: &mut Vec<Action>) {
-        let requests = match positions {
-            [only] => Members::One(self.leave(place, *only)),
-            // From the back, so that positions stay valid.
-            several => {
-                let mut requests: Vec<_> = several.iter().rev().map(|&position| self.leave(place, position)).collect();
-                requests.reverse();
-                Members::Many(requests)
-            }
-        };
-        self.start(group, requests, row, actions);
-    }
-
-    /// Puts `requests` on the first stage of `group`, which is free. They leave the stages at `self.ends`.
-    fn start(&mut self, group: GroupId, requests: Members<Request>, row: usize, actions: &mut Vec<Action>) {
-        let model = requests.as_slice()[0].model;
-        let slot = self.times.group(group).slot(model).expect("the group holds the model");
-        let predicted = *self.ends.last().expect("a group has at least one stage");
-        let members = requests.map(|request| request.id);
-        let id = BatchId(self.next_batch);
-        self.next_batch += 1;
-        self.groups[group.index()].launch(Launch { batch: id, requests, slot, row }, &self.ends);
-        actions.push(Action::Launch(Batch { id, group, model, requests: members, predicted }));
-    }
-
-    /// Takes a request out of where it waits.
-    fn leave(&mut self, place: Place, position: usize) -> Request {
-        self.waiting -= 1;
-        match place {
-            Place::At(group) => {
-                let state = &mut self.groups[group.index()];
-                let request = state.queue.remove_at(position).expect("the position is in the queue");
-                let times = self.times.group(group);
-                state.note_left_queue(times.model(request.model).expect("only held models wait here").bottleneck);
-                request
-            }
-            Place::Central(model) => {
-                self.central[model.index()].remove_at(position).expect("the position is in the queue")
-            }
         }
     }
 
@@ -467,7 +203,7 @@ impl Machine {
 
     fn after_drift(&mut self, now: Time, group: GroupId, on_time: OnTime) {
         if on_time == OnTime::No && self.in_order {
-            self.groups[group.index()].renew_promises(now, self.times.group(group), &mut self.ends);
+            self.groups[group.index()].renew_promises(now, group, &self.times);
         }
     }
 
@@ -534,17 +270,4 @@ impl Scheduler for Machine {
     fn next_wakeup(&self) -> Option<Time> {
         self.expiry.peek().map(|Reverse((at, _, _))| *at)
     }
-}
-
-fn finish_if_next(
-    times: &StageTimes,
-    groups: &[GroupState],
-    now: Time,
-    group: GroupId,
-    model: ModelId,
-    ends: &mut Vec<Time>,
-) -> Time {
-    let times = times.group(group);
-    let slot = times.slot(model).expect("the group holds the model");
-    groups[group.index()].finish_if_next(now, slot, times.models()[slot].row(0, times.stages), ends)
 }

@@ -77,6 +77,15 @@ pub fn walk<C: Clock>(now: C, clocks: &[C], spans: &[C::Span], ends: &mut [C]) -
     at
 }
 
+/// The same, moving each clock on to when the batch leaves its stage.
+#[inline(always)]
+pub fn walk_on<C: Clock>(now: C, clocks: &mut [C], spans: &[C::Span]) -> C {
+    clocks.iter_mut().zip(spans).fold(now, |at, (clock, &span)| {
+        *clock = pass(at, *clock, span);
+        *clock
+    })
+}
+
 /// The same, for the end of the last stage only.
 #[inline(always)]
 pub fn walk_to_end<C: Clock>(now: C, clocks: &[C], spans: &[C::Span]) -> C {
@@ -127,6 +136,9 @@ mod tests {
         assert_eq!(walk(1.0, &[0.0, 5.0, 0.0], &[1.0, 1.0, 2.0], &mut ends), 8.0);
         assert_eq!(ends, [2.0, 6.0, 8.0]);
         assert_eq!(walk_to_end(1.0, &[0.0, 5.0, 0.0], &[1.0, 1.0, 2.0]), 8.0);
+        let mut clocks = [0.0, 5.0, 0.0];
+        assert_eq!(walk_on(1.0, &mut clocks, &[1.0, 1.0, 2.0]), 8.0);
+        assert_eq!(clocks, ends);
         assert_eq!(walk_all(1.0, &[0.0, 5.0, 0.0], &[1.0, 1.0, 2.0]), ends);
     }
 

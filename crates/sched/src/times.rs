@@ -7,6 +7,16 @@ use statmux_core::{Cluster, GroupId, ModelId, ModelSpec, Placement, Span};
 pub struct StageTimes {
     groups: Vec<GroupTimes>,
     holders: Vec<Vec<GroupId>>,
+    /// The same, resolved.
+    replicas: Vec<Vec<Replica>>,
+}
+
+/// A model on a group: looked up once, and then where its times and what was measured of it are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replica {
+    pub(crate) group: GroupId,
+    /// Where the group lists the model.
+    pub(crate) slot: usize,
 }
 
 /// The stage times of one group.
@@ -86,7 +96,13 @@ impl StageTimes {
             }
             groups.push(times);
         }
-        Ok(Self { groups, holders: placement.holders(models.len()) })
+        let holders = placement.holders(models.len());
+        let mut times = Self { groups, holders, replicas: Vec::new() };
+        let replicas = |(model, holders): (usize, &Vec<GroupId>)| {
+            holders.iter().filter_map(|&group| times.replica(group, ModelId::from_index(model))).collect()
+        };
+        times.replicas = times.holders.iter().enumerate().map(replicas).collect();
+        Ok(times)
     }
 
     /// How many groups there are.
@@ -115,25 +131,24 @@ impl StageTimes {
     /// The stage times of a batch of `size` (a size that was measured) of `model` on `group`, if held there.
     #[inline]
     pub fn spans(&self, group: GroupId, model: ModelId, size: u32) -> Option<&[Span]> {
-        let times = self.groups[group.index()].model(model)?;
-        let row = if size == 1 { 0 } else { times.sizes.iter().position(|&s| s == size)? };
-        Some(times.row(row, self.stages(group)))
+        let replica = self.replica(group, model)?;
+        let row = if size == 1 { 0 } else { self.of(replica).sizes.iter().position(|&s| s == size)? };
+        Some(self.row(replica, row))
     }
+
     /// No machine answers `count` requests for `model` that arrive together sooner than this, with every group that
     /// holds it idle and batches of at most `max_batch`: the latency of one, or what their slowest stages take for all.
     /// [`Span::MAX`] if no group holds the model.
     pub fn soonest(&self, model: ModelId, count: usize, max_batch: u32) -> Span {
         let mut latency = Span::MAX;
         let mut per_second = 0.0;
-        for &group in self.holders(model) {
-            let times = self.group(group);
-            let entry = times.model(model).expect("holders hold the model");
+        for &replica in self.replicas(model) {
             let rate = |(row, size): (usize, usize)| {
-                let slowest = entry.row(row, times.stages).iter().copied().max().unwrap_or(Span::ZERO);
+                let slowest = self.row(replica, row).iter().copied().max().unwrap_or(Span::ZERO);
                 size as f64 / slowest.seconds()
             };
-            let rows = || entry.rows_up_to(count, max_batch.max(1));
-            let alone = rows().map(|(row, _)| entry.row(row, times.stages).iter().copied().sum()).min();
+            let rows = || self.of(replica).rows_up_to(count, max_batch.max(1));
+            let alone = rows().map(|(row, _)| self.row(replica, row).iter().copied().sum()).min();
             latency = latency.min(alone.unwrap_or(Span::MAX));
             per_second += rows().map(rate).fold(0.0, f64::max);
         }
@@ -146,20 +161,40 @@ impl StageTimes {
     pub(crate) fn group(&self, group: GroupId) -> &GroupTimes {
         &self.groups[group.index()]
     }
+
+    /// The replicas of `model`, by group; none of a model nobody knows.
+    #[inline]
+    pub(crate) fn replicas(&self, model: ModelId) -> &[Replica] {
+        self.replicas.get(model.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The replica of `model` on `group`, if it is held there.
+    #[inline]
+    pub(crate) fn replica(&self, group: GroupId, model: ModelId) -> Option<Replica> {
+        let slot = self.groups[group.index()].slot.get(model.index()).copied().flatten()?;
+        Some(Replica { group, slot: slot as usize })
+    }
+
+    /// The replica that a request for `model` which waits at `group` will run on.
+    #[inline]
+    pub(crate) fn awaited(&self, group: GroupId, model: ModelId) -> Replica {
+        self.replica(group, model).expect("a request waits only where its model is held")
+    }
+
+    /// What is known of a replica.
+    #[inline]
+    pub(crate) fn of(&self, replica: Replica) -> &ModelTimes {
+        &self.groups[replica.group.index()].models[replica.slot]
+    }
+
+    /// Stage times of a replica at its `row`-th batch size.
+    #[inline]
+    pub(crate) fn row(&self, replica: Replica, row: usize) -> &[Span] {
+        self.of(replica).row(row, self.stages(replica.group))
+    }
 }
 
 impl GroupTimes {
-    /// Where the times of `model` are, if the group holds it.
-    #[inline]
-    pub(crate) fn slot(&self, model: ModelId) -> Option<usize> {
-        self.slot.get(model.index()).copied().flatten().map(|slot| slot as usize)
-    }
-
-    #[inline]
-    pub(crate) fn model(&self, model: ModelId) -> Option<&ModelTimes> {
-        self.slot(model).map(|slot| &self.models[slot])
-    }
-
     /// The models held, in the order of the placement.
     pub(crate) fn models(&self) -> &[ModelTimes] {
         &self.models

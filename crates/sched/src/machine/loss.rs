@@ -62,16 +62,8 @@ impl Machine {
 
     /// Queues `request` at `group`, which is down; when that will run it, nobody knows.
     fn wait_for_return(&mut self, now: Time, group: GroupId, request: Request) {
-        let model = self.times.group(group).model(request.model).expect("a request waits only where its model is held");
-        let rank = if self.in_order {
-            (now, now, request.id)
-        } else {
-            (self.settings.discipline.key(&request, model.latency), request.arrived, request.id)
-        };
-        let state = &mut self.groups[group.index()];
-        state.note_waiting(model.bottleneck);
-        state.queue.insert(rank, request);
-        self.waiting += 1;
+        let replica = self.times.awaited(group, request.model);
+        let rank = self.queue_at(now, replica, request);
         self.note_expiry(request, Place::At(group), rank);
     }
 
@@ -105,7 +97,7 @@ impl Machine {
             while !self.groups[index].alive
                 && let Some(&(_, request)) = self.groups[index].queue.get(position)
             {
-                if self.is_confined(request.id) || self.times.group(group).slot(request.model).is_none() {
+                if self.is_confined(request.id) || self.times.replica(group, request.model).is_none() {
                     position += 1;
                 } else {
                     stranded.push(self.leave(Place::At(GroupId::from_index(index)), position));
