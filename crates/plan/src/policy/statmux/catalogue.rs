@@ -24,6 +24,8 @@ pub(super) struct Catalogue<'a> {
     offers: BTreeMap<ParallelConfig, Vec<Option<Offer>>>,
     /// By model: device-seconds that its requests ask for in a second.
     pub(super) demand: Vec<f64>,
+    /// By model: device-seconds of a request where they are fewest; 0 where no group could answer it in time.
+    pub(super) cheapest: Vec<f64>,
 }
 
 impl<'a> Catalogue<'a> {
@@ -55,10 +57,11 @@ impl<'a> Catalogue<'a> {
             let costs = offers.values().filter_map(|of_config| of_config[index]).map(|offer| offer.cost);
             costs.min_by(f64::total_cmp).unwrap_or(0.0)
         };
-        let demand = problem.rates().into_iter().enumerate().map(|(index, rate)| rate * cheapest(index)).collect();
+        let cheapest: Vec<f64> = (0..problem.models.len()).map(cheapest).collect();
+        let demand = problem.rates().iter().zip(&cheapest).map(|(rate, cost)| rate * cost).collect();
         let mut shapes: Vec<ParallelConfig> = offers.keys().copied().collect();
         shapes.sort_by_key(|shape| (shape.devices(), shape.pp));
-        Self { cluster: problem.cluster, models: problem.models, max_batch, shapes, offers, demand }
+        Self { cluster: problem.cluster, models: problem.models, max_batch, shapes, offers, demand, cheapest }
     }
 
     /// What `model` would be on a group of `shape`; `None` where it could never be in time, or has no profile.

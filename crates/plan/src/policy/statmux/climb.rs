@@ -1,8 +1,9 @@
 //! The search proper: several neighbours at a time, and on to the best of them if it is no worse.
 
 use super::dice::Dice;
-use super::judge::{Judge, Verdict};
+use super::judge::{Judge, Score, Verdict};
 use super::moves::Moves;
+use super::reach::strain;
 use crate::policy::PlanError;
 use rayon::prelude::*;
 use statmux_core::{Placement, Seed};
@@ -16,14 +17,25 @@ pub(super) const ABREAST: u64 = 8;
 pub(super) struct Judged {
     pub(super) placement: Placement,
     pub(super) verdict: Verdict,
+    /// How it strains under surges; tells apart what scores the same.
+    pub(super) strain: u64,
+}
+
+impl Judged {
+    /// What it is compared by; smaller is better.
+    pub(super) fn rank(&self) -> (Score, u64) {
+        (self.verdict.score(), self.strain)
+    }
 }
 
 /// When a climb ends.
 pub(super) struct Until<'u> {
     /// So many neighbours were tried.
     pub(super) moves: Range<u64>,
-    /// So few requests are missed, and no model is below the floor.
-    pub(super) misses: u64,
+    /// So few requests are missed, and no model is below the floor; never if absent.
+    pub(super) misses: Option<u64>,
+    /// So many neighbours in a row were no better, though nothing is missed.
+    pub(super) patience: u64,
     /// Somebody says so.
     pub(super) stop: &'u (dyn Fn() -> bool + Sync),
 }
@@ -32,7 +44,7 @@ impl Until<'_> {
     /// Whether so little is missed that candidates cannot be told apart.
     pub(super) fn enough(&self, verdict: &Verdict) -> bool {
         let score = verdict.score();
-        score.short == 0 && score.missed <= self.misses
+        score.short == 0 && self.misses.is_some_and(|misses| score.missed <= misses)
     }
 }
 
@@ -48,7 +60,11 @@ pub(super) fn climb(
 ) -> Result<(Judged, u64), PlanError> {
     let mut here = start;
     let (mut tried, most) = (until.moves.start, until.moves.end);
+    let mut bettered = tried;
     while tried < most && !until.enough(&here.verdict) && !(until.stop)() {
+        if here.verdict.score().is_perfect() && tried - bettered >= until.patience {
+            break;
+        }
         let count = ABREAST.min(most - tried);
         let numbers: Vec<u64> = (tried..tried + count).collect();
         let step = |number: u64| -> Result<Option<Judged>, PlanError> {
@@ -57,18 +73,22 @@ pub(super) fn climb(
             let drawn = (0..8).find_map(|_| moves.neighbour(&here.placement, &here.verdict, &mut dice));
             let Some(placement) = drawn else { return Ok(None) };
             let verdict = judge.judge(&placement, &[&here.verdict], |piece| allowed(&here.verdict, piece))?;
-            Ok(verdict.map(|verdict| Judged { placement, verdict }))
+            let strain = strain(moves.catalogue, &placement);
+            Ok(verdict.map(|verdict| Judged { placement, verdict, strain }))
         };
         let judged: Vec<_> = numbers.into_par_iter().with_max_len(1).map(step).collect();
         tried += count;
         let mut best: Option<Judged> = None;
         for neighbour in judged {
             let Some(neighbour) = neighbour? else { continue };
-            if best.as_ref().is_none_or(|best| neighbour.verdict.score() < best.verdict.score()) {
+            if best.as_ref().is_none_or(|best| neighbour.rank() < best.rank()) {
                 best = Some(neighbour);
             }
         }
-        if let Some(best) = best.filter(|best| best.verdict.score() <= here.verdict.score()) {
+        if let Some(best) = best.filter(|best| best.rank() <= here.rank()) {
+            if best.rank() < here.rank() {
+                bettered = tried;
+            }
             here = best;
         }
         tell(tried, &here);

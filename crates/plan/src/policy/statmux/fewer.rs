@@ -6,7 +6,7 @@
 
 use super::judge::{Judge, Score};
 use super::limit::Limit;
-use super::{Scheduling, Statmux, judge_all};
+use super::{Scheduling, Statmux};
 use crate::bound::{Assumptions, Of, upper_bound};
 use crate::evaluate::Evaluator;
 use crate::policy::{Plan, PlanError, Search};
@@ -33,7 +33,7 @@ impl Statmux {
             }
             let own = Evaluator::new(&smaller);
             let smaller = Search { problem: &smaller, evaluator: &own, progress };
-            let found = self.search(&smaller, &limit.half_of_rest())?;
+            let (found, _) = self.search(&smaller, &limit.half_of_rest())?;
             evaluator.count(own.evaluations());
             let standing = self.standing(problem, &found)?;
             if standing < best.0 {
@@ -57,7 +57,7 @@ impl Statmux {
         let settings = plan.scheduling.unwrap_or_else(|| Scheduling::of(problem.settings)).apply(problem.settings);
         let placement = &plan.windows.0[0].placement;
         let judge = Judge::new(problem, &settings, std::slice::from_ref(problem.train), self.floor);
-        Ok(judge_all(&judge, std::slice::from_ref(placement))?.remove(0).verdict.score())
+        Ok(judge.full(placement)?.score())
     }
 }
 

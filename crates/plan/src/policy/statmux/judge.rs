@@ -81,6 +81,13 @@ pub(super) struct Score {
     pub(super) missed: u64,
 }
 
+impl Score {
+    /// Whether nothing is left to be wished for.
+    pub(super) fn is_perfect(self) -> bool {
+        self.short == 0 && self.missed == 0
+    }
+}
+
 impl<'a> Judge<'a> {
     /// A judge of placements for `problem` under `settings`, on `pieces`, with a `floor` for every model.
     pub(super) fn new(
@@ -133,6 +140,11 @@ impl<'a> Judge<'a> {
             floor.short(requests, requests - missed)
         };
         misses_by_model.iter().enumerate().map(short).collect()
+    }
+
+    /// Judges `placement` to the end.
+    pub(super) fn full(&self, placement: &Placement) -> Result<Verdict, SimulateError> {
+        Ok(self.judge(placement, &[], |_| u64::MAX)?.expect("nothing is given up"))
     }
 
     /// Judges `placement`. Parts are taken over from `known`; what has missed more than `allowed` requests by the

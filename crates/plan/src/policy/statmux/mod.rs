@@ -14,6 +14,7 @@ mod judge;
 mod limit;
 mod moves;
 mod pieces;
+mod reach;
 
 pub use crate::scheduling::{Scheduling, SchedulingChoice};
 
@@ -31,8 +32,9 @@ use fill::Fill;
 use judge::{Judge, Score};
 use limit::Limit;
 use moves::Moves;
-use pieces::Recipe;
+use pieces::{Recipe, Redraw};
 use rayon::prelude::*;
+use reach::strain;
 use statmux_core::{ParallelConfig, Placement, Share, Workload};
 use statmux_sched::{AnyDiscipline, DeadlineOrder, Dispatch};
 use statmux_sim::SimulationSettings;
@@ -123,20 +125,24 @@ const BY_THE_CLOCK: &str = "Searched by the clock: another run, or another machi
 /// Requests that candidates are judged on.
 const JUDGED_REQUESTS: usize = 40_000;
 
-/// Pieces of recorded traffic, and as many drawn anew.
+/// Pieces of recorded traffic, as many drawn anew, and twice as many in which models trade places.
 const PIECES: usize = 2;
 
-/// The share of requests drawn anew that go to any model, whatever it is asked for in the train window.
-const DRIFT: f64 = 0.04;
+/// How traffic is drawn anew that resembles the train window: a fifth of the models trade their requests, and some
+/// requests go to any model, whatever it is asked for in the train window.
+const ALIKE: Redraw = Redraw { drift: 0.04, trades: 0.2, ever_again: false };
 
-/// The share of models that trade their requests in traffic drawn anew.
-const TRADES: f64 = 0.2;
+/// How traffic is drawn anew in which models trade places.
+const TRADED: Redraw = Redraw { drift: 0.1, trades: 1.0, ever_again: true };
 
 /// Candidates cannot be told apart where the best misses a smaller share of requests than this.
 const ENOUGH_MISSES: f64 = 0.003;
 
 /// Requests put on top where candidates cannot be told apart, as multiples of the window's.
-const EXTRA: [f64; 7] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0];
+const EXTRA: [f64; 12] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 6.0, 10.0, 16.0, 25.0, 40.0];
+
+/// Where even the most requests are answered, the search ends when so many neighbours in a row added no reach.
+const PATIENCE: u64 = 256;
 
 /// Without a clock, the published search is left out where requests times models times devices are more than this.
 const MOST_FOR_PUBLISHED: u128 = 2_000_000_000;
@@ -164,14 +170,15 @@ impl Policy for Statmux {
         let search = Search { problem, evaluator, progress };
         let limit = Limit::new(self.moves.is_none().then_some(self.time), progress);
         let share = if self.smaller > 0 { MAIN_SHARE } else { 1.0 };
-        let plan = self.search(&search, &limit.part(share))?;
+        let (plan, _) = self.search(&search, &limit.part(share))?;
         self.or_of_fewer(&search, plan, &limit)
     }
 }
 
 impl Statmux {
-    /// The search proper, for all devices of the problem.
-    fn search(&self, search: &Search<'_>, limit: &Limit<'_>) -> Result<Plan, PlanError> {
+    /// The search proper, for all devices of the problem; with the plan, the position in [`EXTRA`] that it was
+    /// judged at last.
+    fn search(&self, search: &Search<'_>, limit: &Limit<'_>) -> Result<(Plan, usize), PlanError> {
         let Search { problem, evaluator, progress } = *search;
         let published = self.published(search, limit)?;
         let choices: Vec<Choice<'_>> = self.schedulings(problem).into_iter().map(|s| self.choice(problem, s)).collect();
@@ -184,13 +191,14 @@ impl Statmux {
         loop {
             let pieces = traffic.pieces(start.hardness);
             let judge = Judge::new(problem, settings, &pieces, self.floor);
-            let here = judge_all(&judge, std::slice::from_ref(&start.placement))?.remove(0);
+            let here = judge_all(&judge, catalogue, std::slice::from_ref(&start.placement))?.remove(0);
             evaluator.count(1);
             let hardest = start.hardness + 1 == EXTRA.len();
             let enough = (ENOUGH_MISSES / 2.0 * judge.requests() as f64) as u64;
             let until = Until {
                 moves: tried..self.moves.unwrap_or(u64::MAX),
-                misses: if hardest { 0 } else { enough },
+                misses: (!hardest).then_some(enough),
+                patience: PATIENCE,
                 stop: &|| within.stop(),
             };
             let bound = judge.bound();
@@ -209,7 +217,7 @@ impl Statmux {
             start.hardness += 1;
         }
         let better = match &published {
-            Some(published) => traffic.prefers(settings, &start.placement, published)?,
+            Some(published) => traffic.prefers(settings, &start.placement, published, start.hardness)?,
             None => false,
         };
         let mut plan = match published {
@@ -224,7 +232,7 @@ impl Statmux {
         if self.moves.is_none() {
             plan.notes.push(BY_THE_CLOCK.to_owned());
         }
-        Ok(plan)
+        Ok((plan, start.hardness))
     }
 }
 
@@ -255,22 +263,24 @@ struct Traffic<'a> {
 impl Traffic<'_> {
     fn pieces(&self, hardness: usize) -> Vec<Workload> {
         let recipe =
-            Recipe { requests: JUDGED_REQUESTS, each: PIECES, drift: DRIFT, trades: TRADES, extra: EXTRA[hardness] };
+            Recipe { requests: JUDGED_REQUESTS, each: PIECES, alike: ALIKE, traded: TRADED, extra: EXTRA[hardness] };
         let mut dice = Dice::new(self.problem.seed.stream("pieces"));
         recipe.pieces(self.problem.train, self.problem.models.len(), &mut dice)
     }
 
-    /// Whether `published` under the scenario's settings does better than `ours` under `settings`.
+    /// Whether `published` under the scenario's settings does better than `ours` under `settings` on pieces of the
+    /// `hardness` at which candidates are told apart.
     fn prefers(
         &self,
         settings: &SimulationSettings,
         ours: &Placement,
         published: &Placement,
+        hardness: usize,
     ) -> Result<bool, PlanError> {
-        let pieces = self.pieces(0);
+        let pieces = self.pieces(hardness);
         let score = |settings: &SimulationSettings, placement: &Placement| -> Result<Score, PlanError> {
             let judge = Judge::new(&self.problem, settings, &pieces, self.floor);
-            Ok(judge_all(&judge, std::slice::from_ref(placement))?.remove(0).verdict.score())
+            Ok(judge.full(placement)?.score())
         };
         Ok(score(self.problem.settings, published)? < score(settings, ours)?)
     }
@@ -341,18 +351,18 @@ impl Statmux {
         }
         let pieces = traffic.pieces(0);
         let judge = Judge::new(problem, &first.settings, &pieces, self.floor);
-        let judged = judge_all(&judge, &placements)?;
+        let judged = judge_all(&judge, &first.catalogue, &placements)?;
         evaluator.count(judged.len() as u64);
         let shapes = likely_shapes(&judged[..first.catalogue.shapes.len()], judge.requests());
         let mut order: Vec<usize> = (0..judged.len()).collect();
-        order.sort_by_key(|&index| judged[index].verdict.score());
+        order.sort_by_key(|&index| judged[index].rank());
         order.truncate(FINALISTS);
         let finalists: Vec<Placement> = order.iter().map(|&index| placements[index].clone()).collect();
         let mut hardness = 0;
         loop {
             let pieces = traffic.pieces(hardness);
             let judge = Judge::new(problem, &first.settings, &pieces, self.floor);
-            let judged = judge_all(&judge, &finalists)?;
+            let judged = judge_all(&judge, &first.catalogue, &finalists)?;
             evaluator.count(judged.len() as u64);
             let least = judged.iter().map(|judged| judged.verdict.score()).min();
             let Score { short, missed } = least.unwrap_or(Score { short: 0, missed: 0 });
@@ -362,7 +372,7 @@ impl Statmux {
             hardness += 1;
         }
         let pieces = traffic.pieces(hardness);
-        let mut best: Option<(Score, usize, Placement)> = None;
+        let mut best: Option<((Score, u64), usize, Placement)> = None;
         for (number, choice) in choices.iter().enumerate() {
             let shape_of = |&index: &usize| first.catalogue.shapes.get(index).copied();
             let mut placements = finalists.clone();
@@ -370,10 +380,11 @@ impl Statmux {
                 placements.extend(order.iter().filter_map(shape_of).map(|shape| filled(choice, shape)));
             }
             let judge = Judge::new(problem, &choice.settings, &pieces, self.floor);
-            for Judged { placement, verdict } in judge_all(&judge, &placements)? {
+            for judged in judge_all(&judge, &choice.catalogue, &placements)? {
                 evaluator.count(1);
-                if best.as_ref().is_none_or(|(least, ..)| verdict.score() < *least) {
-                    best = Some((verdict.score(), number, placement));
+                let rank = judged.rank();
+                if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
+                    best = Some((rank, number, judged.placement));
                 }
             }
         }
@@ -382,10 +393,10 @@ impl Statmux {
     }
 }
 
-fn judge_all(judge: &Judge<'_>, placements: &[Placement]) -> Result<Vec<Judged>, PlanError> {
+fn judge_all(judge: &Judge<'_>, catalogue: &Catalogue<'_>, placements: &[Placement]) -> Result<Vec<Judged>, PlanError> {
     let judge_one = |placement: &Placement| -> Result<Judged, PlanError> {
-        let verdict = judge.judge(placement, &[], |_| u64::MAX)?.expect("nothing is given up");
-        Ok(Judged { placement: placement.clone(), verdict })
+        let verdict = judge.full(placement)?;
+        Ok(Judged { placement: placement.clone(), verdict, strain: strain(catalogue, placement) })
     };
     let judged: Vec<Result<Judged, PlanError>> = placements.par_iter().with_max_len(1).map(judge_one).collect();
     judged.into_iter().collect()
@@ -415,13 +426,15 @@ mod tests {
         fn no_plan_misses_more_than_alpaserves_on_what_it_is_judged_on(seed in any::<u64>()) {
             let case = any_case(seed);
             let problem = case.problem();
-            let windows = |policy: &dyn Policy| policy.place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
-            let ours = windows(&Statmux { moves: Some(16), ..Statmux::default() });
-            let published = windows(&Buckets(Alpaserve { max_pp: 8, max_op: 4 }));
+            let evaluator = Evaluator::new(&problem);
+            let search = Search { problem: &problem, evaluator: &evaluator, progress: &Silent };
+            let policy = Statmux { moves: Some(16), ..Statmux::default() };
+            let (ours, hardness) = policy.search(&search, &Limit::new(None, &Silent)).expect("a plan");
+            let published = Buckets(Alpaserve { max_pp: 8, max_op: 4 }).place(&problem, &evaluator, &Silent).expect("a plan");
             let settings = ours.scheduling.map_or_else(|| case.settings.clone(), |options| options.apply(&case.settings));
             let traffic = Traffic { problem, floor: None };
             let [ours, published] = [&ours, &published].map(|plan| &plan.windows.0[0].placement);
-            prop_assert!(!traffic.prefers(&settings, ours, published).expect("both can be simulated"));
+            prop_assert!(!traffic.prefers(&settings, ours, published, hardness).expect("both can be simulated"));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The traffic that candidates are judged on: pieces of the train window, as recorded and drawn anew.
 //!
-//! The requests a placement will meet are not those of the train window. What carries over is how much each model
-//! is asked for and how its requests cluster; which bursts of different models meet does not, and what is asked for
-//! drifts. So half of the pieces are drawn anew: the window is cut into spans, every model's requests of a span are
-//! those of any span, drawn for each model by itself (a block bootstrap), some models trade their requests, and a
-//! few requests go to any model at all. Models whose requests come in few bursts so get more or fewer of them, as
-//! they will. Where plans miss next to nothing, more of such requests on top tell the good from the better.
+//! The requests a placement will meet are not those of the train window. What carries over is how much there is to
+//! do and how requests cluster; which bursts of different models meet does not, and what is asked for drifts. So a
+//! quarter of the pieces are as recorded, and a quarter is drawn anew: the window is cut into spans, every model's
+//! requests of a span are those of any span, drawn for each model by itself (a block bootstrap), some models trade
+//! their requests, and a few requests go to any model at all. In the other half of the pieces models trade places
+//! all the time: what one is asked for in a span, another is asked for in the next, so that every model has its turn
+//! of being the one that everybody wants. Plans that answer what was recorded just so are told from plans that answer
+//! what may come. Where plans miss next to nothing, more of such requests on top tell the good from the better.
 
 use super::dice::Dice;
 use statmux_core::{ModelId, Span, Time, Workload};
@@ -13,16 +15,27 @@ use statmux_core::{ModelId, Span, Time, Workload};
 /// What is made of a train window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recipe {
-    /// Requests of all pieces together, at most; what is put on top not counted.
+    /// Requests of the pieces that are recorded and alike together, at most; what is put on top not counted.
     pub(super) requests: usize,
-    /// Pieces of the window as recorded, and as many drawn anew.
+    /// Pieces of the window as recorded, as many drawn anew, and twice as many in which models trade places.
     pub(super) each: usize,
-    /// The share of requests drawn anew that go to any model.
+    /// How that is drawn anew which is to resemble the window.
+    pub(super) alike: Redraw,
+    /// How that is drawn in which models trade places.
+    pub(super) traded: Redraw,
+    /// Requests put on top, as a multiple of the window's.
+    pub(super) extra: f64,
+}
+
+/// How requests are drawn anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Redraw {
+    /// The share of requests that go to any model.
     pub(super) drift: f64,
     /// The share of models that trade their requests.
     pub(super) trades: f64,
-    /// Requests put on top, as a multiple of the window's.
-    pub(super) extra: f64,
+    /// Whether they trade anew in every span.
+    pub(super) ever_again: bool,
 }
 
 /// Spans that a window is cut into to be drawn anew.
@@ -30,6 +43,9 @@ const SPANS: u64 = 8;
 
 /// A window with more than this many times the requests that are judged is cut to it before it is drawn anew.
 const ENOUGH_TO_DRAW_FROM: usize = 16;
+
+/// A piece has at most this many times the requests that it would have with none on top.
+const LONGEST: usize = 2;
 
 impl Recipe {
     /// Pieces of `train`, recorded and drawn anew in turn.
@@ -40,40 +56,55 @@ impl Recipe {
         let most = self.requests.saturating_mul(ENOUGH_TO_DRAW_FROM);
         let cut = (train.len() > most).then(|| train.slice(train.len() - most..train.len()));
         let train = cut.as_ref().unwrap_or(train);
-        let plain = self.with_extra(train.clone(), train, models, dice);
-        let anew = self.anew(train, models, 1.0, dice);
-        let anew = self.with_extra(anew, train, models, dice);
-        let wanted = (self.requests as f64 * (1.0 + self.extra) / (2 * self.each) as f64) as usize;
-        let mut pieces = Vec::with_capacity(2 * self.each);
+        let alike = self.alike.draw(train, models, 1.0, dice);
+        let [plain, alike] = [train, &alike].map(|of| self.with_extra(of, train, self.alike, models, dice));
+        let usual = self.requests / (2 * self.each);
+        let wanted = ((usual as f64 * (1.0 + self.extra)) as usize).min(LONGEST * usual);
+        let mut pieces = Vec::with_capacity(4 * self.each);
         for number in 0..self.each {
-            for workload in [&plain, &anew] {
-                let size = wanted.min(workload.len().div_ceil(self.each)).max(1);
-                let from = slice_start(workload.len(), size, number, self.each);
-                pieces.push(workload.slice(from..(from + size).min(workload.len())));
+            for workload in [&plain, &alike] {
+                pieces.push(nth_slice(workload, wanted.min(workload.len().div_ceil(self.each)), number, self.each));
             }
+        }
+        for number in 0..2 * self.each {
+            let of = nth_slice(train, usual.min(train.len().div_ceil(self.each)), number, 2 * self.each);
+            let traded = self.traded.draw(&of, models, 1.0, dice);
+            let traded = self.with_extra(&traded, &of, self.traded, models, dice);
+            pieces.push(traded.slice(0..traded.len().min(wanted)));
         }
         pieces.retain(|piece| !piece.is_empty());
         pieces
     }
 
-    fn with_extra(&self, workload: Workload, train: &Workload, models: usize, dice: &mut Dice) -> Workload {
-        let mut all = workload;
+    /// `workload`, and on top of it what is drawn from `of`.
+    fn with_extra(
+        &self,
+        workload: &Workload,
+        of: &Workload,
+        redraw: Redraw,
+        models: usize,
+        dice: &mut Dice,
+    ) -> Workload {
+        let mut all = workload.clone();
         let mut left = self.extra;
         while left > 0.0 {
-            all = merge(&all, &self.anew(train, models, left.min(1.0), dice));
+            all = merge(&all, &redraw.draw(of, models, left.min(1.0), dice));
             left -= 1.0;
         }
         all
     }
+}
 
+impl Redraw {
     /// About a `share` of the requests of `train`, drawn anew.
-    fn anew(&self, train: &Workload, models: usize, share: f64, dice: &mut Dice) -> Workload {
+    fn draw(&self, train: &Workload, models: usize, share: f64, dice: &mut Dice) -> Workload {
         let first = train.arrived[0];
         let last = train.arrived.last().copied().unwrap_or_default().since(first);
         let whole = if first == Time::ZERO { train.duration } else { Span::ZERO };
         let span = whole.max(last + Span::from_nanos(1)).nanos().div_ceil(SPANS);
-        let spans_to = self.draw_spans(models, dice);
-        let stands_for = self.trade(models, dice);
+        let spans_to = draw_spans(models, dice);
+        let trades = if self.ever_again { SPANS as usize } else { 1 };
+        let stand_for: Vec<Vec<usize>> = (0..trades).map(|_| self.trade(models, dice)).collect();
         let mut rows: Vec<(u64, usize, ModelId)> = Vec::with_capacity(train.len());
         for (row, (&arrived, &model)) in train.arrived.iter().zip(&train.model).enumerate() {
             let at = arrived.since(first).nanos();
@@ -82,7 +113,7 @@ impl Recipe {
                     continue;
                 }
                 let any = self.drift > 0.0 && dice.share() < self.drift;
-                let model = if any { dice.below(models) } else { stands_for[model.index()] };
+                let model = if any { dice.below(models) } else { stand_for[to as usize % trades][model.index()] };
                 rows.push((to * span + at % span, row, ModelId::from_index(model)));
             }
         }
@@ -100,17 +131,6 @@ impl Recipe {
         }
     }
 
-    /// By model and span: the spans that get its requests.
-    fn draw_spans(&self, models: usize, dice: &mut Dice) -> Vec<Vec<u64>> {
-        let mut spans_to = vec![Vec::new(); models * SPANS as usize];
-        for model in 0..models {
-            for to in 0..SPANS {
-                spans_to[model * SPANS as usize + dice.below(SPANS as usize)].push(to);
-            }
-        }
-        spans_to
-    }
-
     /// By model: the model that gets its requests.
     fn trade(&self, models: usize, dice: &mut Dice) -> Vec<usize> {
         let mut stands_for: Vec<usize> = (0..models).collect();
@@ -123,9 +143,24 @@ impl Recipe {
     }
 }
 
-/// Where the `number`-th of `each` slices of `size` begins, spread evenly over `len` requests.
-fn slice_start(len: usize, size: usize, number: usize, each: usize) -> usize {
-    if each <= 1 { 0 } else { (len.saturating_sub(size)) * number / (each - 1) }
+/// By model and span: the spans that get its requests.
+fn draw_spans(models: usize, dice: &mut Dice) -> Vec<Vec<u64>> {
+    let mut spans_to = vec![Vec::new(); models * SPANS as usize];
+    for model in 0..models {
+        for to in 0..SPANS {
+            spans_to[model * SPANS as usize + dice.below(SPANS as usize)].push(to);
+        }
+    }
+    spans_to
+}
+
+/// The `number`-th of `each` slices of `size` requests, spread evenly over `workload`.
+fn nth_slice(workload: &Workload, size: usize, number: usize, each: usize) -> Workload {
+    let size = size.clamp(1, workload.len().max(1));
+    let from = if each <= 1 { 0 } else { workload.len().saturating_sub(size) * number / (each - 1) };
+    let slice = workload.slice(from..(from + size).min(workload.len()));
+    let duration = slice.arrived.last().map_or(Span::ZERO, |last| last.since(Time::ZERO));
+    Workload { duration, ..slice }
 }
 
 /// The requests of both, in order of arrival; those of `a` first where they arrive together.
@@ -164,32 +199,52 @@ mod tests {
         }
     }
 
+    fn recipe(trades: f64, drift: f64, extra: f64) -> Recipe {
+        let alike = Redraw { drift, trades, ever_again: false };
+        Recipe { requests: 1000, each: 2, alike, traded: Redraw { ever_again: true, ..alike }, extra }
+    }
+
     #[test]
     fn pieces_hold_the_train_window_as_it_is_and_drawn_anew() {
         let train = train();
-        let recipe = Recipe { requests: 1000, each: 2, drift: 0.0, trades: 0.0, extra: 0.0 };
-        let pieces = recipe.pieces(&train, 3, &mut Dice::new(Seed(0)));
-        assert_eq!(pieces[0], train.slice(0..50));
-        assert_eq!(pieces[2], train.slice(50..100));
+        let pieces = recipe(0.0, 0.0, 0.0).pieces(&train, 3, &mut Dice::new(Seed(0)));
+        assert_eq!(pieces.len(), 8);
+        assert_eq!(pieces[0].arrived, train.arrived[..50]);
+        assert_eq!(pieces[2].arrived, train.arrived[50..]);
         assert!(pieces.iter().all(Workload::is_well_formed));
         let drawn = pieces[1].len() + pieces[3].len();
         assert!((50..150).contains(&drawn), "{drawn}");
+        let traded: usize = pieces[4..].iter().map(Workload::len).sum();
+        assert!((100..300).contains(&traded), "{traded}");
     }
 
     #[test]
     fn traded_requests_are_of_as_many_models() {
-        let recipe = Recipe { requests: 1000, each: 1, drift: 0.0, trades: 1.0, extra: 0.0 };
-        let mut stands_for = recipe.trade(50, &mut Dice::new(Seed(3)));
+        let mut stands_for = recipe(1.0, 0.0, 0.0).traded.trade(50, &mut Dice::new(Seed(3)));
         assert_ne!(stands_for, (0..50).collect::<Vec<_>>());
         stands_for.sort_unstable();
         assert_eq!(stands_for, (0..50).collect::<Vec<_>>());
     }
 
     #[test]
+    fn every_model_has_its_turn_of_being_the_one_that_everybody_wants() {
+        let train = Workload {
+            arrived: (0..8000).map(|n| Time::from_nanos(n * 1000)).collect(),
+            model: vec![ModelId(0); 8000],
+            ..Workload::default()
+        };
+        let mut recipe = recipe(1.0, 0.0, 0.0);
+        recipe.requests = 10_000;
+        let pieces = recipe.pieces(&train, 6, &mut Dice::new(Seed(0)));
+        let wanted = |model: usize| pieces[4..].iter().map(|piece| piece.counts(6)[model]).sum::<u64>();
+        assert!((0..6).all(|model| wanted(model) > 0));
+    }
+
+    #[test]
     fn extra_requests_come_on_top() {
-        let recipe = Recipe { requests: 1000, each: 1, drift: 0.2, trades: 0.1, extra: 1.5 };
-        let pieces = recipe.pieces(&train(), 5, &mut Dice::new(Seed(0)));
-        assert!(pieces.iter().all(|piece| piece.is_well_formed() && piece.len() > 150));
-        assert!(pieces[1].counts(5)[4] > 0);
+        let pieces = recipe(0.1, 0.2, 0.9).pieces(&train(), 5, &mut Dice::new(Seed(0)));
+        assert!(pieces.iter().all(|piece| piece.is_well_formed() && piece.len() >= 50));
+        assert!(pieces.iter().map(Workload::len).sum::<usize>() > 600);
+        assert!(pieces.iter().any(|piece| piece.counts(5)[4] > 0), "some go to any model");
     }
 }
