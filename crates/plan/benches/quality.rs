@@ -12,7 +12,7 @@ use statmux_core::{Bytes, Cluster, ModelSpec, Seed, Workload};
 use statmux_plan::policy::alpaserve::Alpaserve;
 use statmux_plan::policy::buckets::Buckets;
 use statmux_plan::policy::statmux::Statmux;
-use statmux_plan::{Evaluator, Policy, Problem, Silent};
+use statmux_plan::{Evaluator, Policy, Problem, Search, Silent};
 use statmux_sim::{SimulationSettings, simulate};
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,9 @@ impl Case {
         let Self { cluster, models, settings, train, test } = self;
         let problem = Problem { cluster, models, settings, train, seed: Seed(0) };
         let began = Instant::now();
-        let plan = policy.place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
+        let plan = policy
+            .place(&Search { problem: &problem, evaluator: &Evaluator::new(&problem), progress: &Silent })
+            .expect("a plan");
         let seconds = began.elapsed().as_secs_f64();
         let settings = plan.scheduling.map_or_else(|| settings.clone(), |scheduling| scheduling.apply(settings));
         let run = simulate(cluster, models, &plan.windows, test, &settings).expect("it can be simulated");

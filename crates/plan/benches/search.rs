@@ -9,7 +9,7 @@ use divan::{Bencher, counter::ItemsCount};
 use statmux_core::{Bytes, Cluster, ModelSpec, Seed, Workload};
 use statmux_plan::policy::alpaserve::Alpaserve;
 use statmux_plan::policy::selective_replication::SelectiveReplication;
-use statmux_plan::{Evaluator, Policy, Problem, Silent};
+use statmux_plan::{Evaluator, Policy, Problem, Search, Silent};
 use statmux_sim::SimulationSettings;
 
 fn main() {
@@ -44,7 +44,11 @@ fn selective_replication_32_models_16_devices_12800_requests(bencher: Bencher) {
 fn search(bencher: Bencher, case: &Case, policy: &dyn Policy) {
     let Case { cluster, models, train, settings } = case;
     let problem = Problem { cluster, models, settings, train, seed: Seed(0) };
-    let place = || policy.place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
+    let place = || {
+        policy
+            .place(&Search { problem: &problem, evaluator: &Evaluator::new(&problem), progress: &Silent })
+            .expect("a plan")
+    };
     let plan = place();
     let evaluator = Evaluator::new(&problem);
     let score = evaluator.evaluate(&plan.windows.0[0].placement).expect("it can be simulated").score;

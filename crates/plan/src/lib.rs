@@ -26,7 +26,7 @@ pub mod unserved;
 
 pub use evaluate::{Evaluation, Evaluator, Score};
 pub use parameters::Parameters;
-pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Silent};
+pub use policy::{Plan, PlanError, Policy, PolicyInfo, Progress, Report, Search, Silent};
 pub use problem::Problem;
 pub use scene::Scene;
 pub use table::PlannerTable;

@@ -8,14 +8,20 @@ use proptest::prelude::*;
 use statmux_core::{DeviceId, Group, ModelId, ParallelConfig, Placement, PlacementWindows, Slo, Span};
 use statmux_plan::explain::{Cause, Change, Explanation, losses, remedies, without};
 use statmux_plan::policy;
-use statmux_plan::{Evaluator, Parameters, Scene, Silent};
+use statmux_plan::{Evaluator, Parameters, Scene, Search, Silent};
 use statmux_sim::simulate;
 
 /// A placement with some replicas taken away, so that there is something to explain.
 fn placement(case: &Case, seed: u64) -> Option<Placement> {
     let problem = case.problem();
     let policy = (policy::find("round-robin").expect("it exists").build)(&Parameters::default());
-    let mut placement = policy.place(&problem, &Evaluator::new(&problem), &Silent).ok()?.windows.0.remove(0).placement;
+    let mut placement = policy
+        .place(&Search { problem: &problem, evaluator: &Evaluator::new(&problem), progress: &Silent })
+        .ok()?
+        .windows
+        .0
+        .remove(0)
+        .placement;
     let dice = &mut Dice::new(seed);
     for group in &mut placement.groups {
         group.models.retain(|_| !dice.one_in(4));

@@ -10,7 +10,9 @@ use statmux_core::{
 };
 use statmux_plan::bound::{Assumptions, Of, upper_bound};
 use statmux_plan::policy::clockwork::Clockwork;
-use statmux_plan::{Evaluator, Parameters, Plan, PlanError, PolicyInfo, Progress, Report, Silent, notes, policy};
+use statmux_plan::{
+    Evaluator, Parameters, Plan, PlanError, PolicyInfo, Progress, Report, Search, Silent, notes, policy,
+};
 use statmux_sim::{SimulationSettings, simulate};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ fn place(case: &Case, info: &PolicyInfo, progress: &dyn Progress) -> Result<Plan
     let problem = case.problem();
     // A number of moves, not a time: the same plan every time.
     let parameters = Parameters { moves: Some(32), ..Parameters::default() };
-    (info.build)(&parameters).place(&problem, &Evaluator::new(&problem), progress)
+    (info.build)(&parameters).place(&Search { problem: &problem, evaluator: &Evaluator::new(&problem), progress })
 }
 
 fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -89,7 +91,9 @@ fn served_on(case: &Case, devices: u32, floor: Option<Share>) -> Vec<u64> {
     let problem = case.problem();
     let policy = policy::find("statmux").expect("it exists");
     let parameters = Parameters { moves: Some(24), floor, ..Parameters::default() };
-    let plan = (policy.build)(&parameters).place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
+    let plan = (policy.build)(&parameters)
+        .place(&Search { problem: &problem, evaluator: &Evaluator::new(&problem), progress: &Silent })
+        .expect("a plan");
     let settings = plan.scheduling.map_or_else(|| case.settings.clone(), |chosen| chosen.apply(&case.settings));
     let placement = &plan.windows.0[0].placement;
     let max_batch = settings.scheduler.max_batch;

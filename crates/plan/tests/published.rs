@@ -7,7 +7,7 @@ mod common;
 use common::{Case, published_case};
 use proptest::prelude::*;
 use statmux_core::{Group, ParallelConfig, Span};
-use statmux_plan::{Evaluator, Parameters, Silent, policy};
+use statmux_plan::{Evaluator, Parameters, Search, Silent, policy};
 
 /// (op, pp) and models of each group.
 type Groups = Vec<((u32, u32), Vec<usize>)>;
@@ -285,7 +285,9 @@ fn plain(groups: &[Group]) -> Groups {
 fn planned(case: &Case, name: &str, parameters: &Parameters) -> Vec<(f64, Groups)> {
     let problem = case.problem();
     let policy = (policy::find(name).expect("it exists").build)(parameters);
-    let plan = policy.place(&problem, &Evaluator::new(&problem), &Silent).expect("a plan");
+    let plan = policy
+        .place(&Search { problem: &problem, evaluator: &Evaluator::new(&problem), progress: &Silent })
+        .expect("a plan");
     plan.windows.0.iter().map(|window| (window.starts.seconds(), plain(&window.placement.groups))).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::trained_on::TrainedOn;
 use statmux_core::Workload;
 use statmux_core::files::FileError;
 use statmux_plan::policy::find;
-use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress};
+use statmux_plan::{Evaluator, Plan, PlanError, Problem, Progress, Search};
 use statmux_sim::SimulateError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +75,8 @@ impl Scenario {
         let problem = self.problem(name);
         let began = Instant::now();
         let evaluator = Evaluator::new(&problem);
-        let plan = policy.place(&problem, &evaluator, progress).map_err(|error| match error {
+        let search = Search { problem: &problem, evaluator: &evaluator, progress };
+        let plan = policy.place(&search).map_err(|error| match error {
             // What a scenario asks for cannot be built: the file is to change, not the program.
             PlanError::TooFewDevices { .. } | PlanError::Impossible { .. } | PlanError::IntegerProgram { .. } => {
                 let what = format!("cannot be carried out: {error}");

@@ -4,11 +4,9 @@
 //! the fast greedy; the first best score wins. Devices that are left over form pipelines of their own.
 
 use super::fast_greedy::{Found, fast_greedy};
-use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, configurations, groups_and_leftover};
-use crate::evaluate::Evaluator;
 use crate::parameters::Parameters;
-use crate::problem::Problem;
 use rayon::prelude::*;
 use statmux_core::{DeviceId, ModelId};
 
@@ -75,15 +73,10 @@ impl Policy for Alpaserve {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         let models = search.all_models();
-        let found = self.search(&search, &all_devices(problem.cluster), &models)?;
+        let found = self.search(search, &all_devices(problem.cluster), &models)?;
         let placement = found.map(|found| found.placement).unwrap_or_default();
         Ok(search.plan(placement))
     }

@@ -4,10 +4,8 @@
 
 use super::fast_greedy::Found;
 use super::filling::Filling;
-use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, equal_groups, in_device_order};
-use crate::evaluate::Evaluator;
-use crate::problem::Problem;
 use statmux_core::{ModelId, ParallelConfig};
 use std::collections::BTreeSet;
 
@@ -93,14 +91,9 @@ impl Policy for Beam {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
-        let found = self.search(&search)?;
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
+        let found = self.search(search)?;
         let groups = || equal_groups(problem.cluster, &all_devices(problem.cluster), ParallelConfig::SINGLE);
         let empty = || Filling::new(problem, groups()).placement();
         Ok(search.plan(found.map_or_else(empty, |found| found.placement)))

@@ -6,10 +6,9 @@
 
 use super::alpaserve::{self, Alpaserve};
 use super::fast_greedy::Found;
-use super::{Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, are_alike, reseated};
 use crate::evaluate::Evaluator;
-use crate::problem::Problem;
 use rayon::prelude::*;
 use statmux_core::{DeviceId, ModelId, ModelSpec, Placement};
 use std::collections::BTreeMap;
@@ -100,17 +99,12 @@ impl Policy for Buckets {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
-        let mixed = self.0.search(&search, &all_devices(problem.cluster), &search.all_models())?;
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, progress, .. } = *search;
+        let mixed = self.0.search(search, &all_devices(problem.cluster), &search.all_models())?;
         let buckets = buckets(problem.models);
         let worth_trying = buckets.len() > 1 && !progress.stop();
-        let apart = if worth_trying { self.separate(&search, &buckets)? } else { None };
+        let apart = if worth_trying { self.separate(search, &buckets)? } else { None };
         let better = |apart: &Found| mixed.as_ref().is_none_or(|m| apart.score.published() > m.score.published());
         let (found, how) = match apart.filter(better) {
             Some(apart) => (Some(apart), "apart"),

@@ -4,7 +4,7 @@
 //! costs nothing.
 
 use super::selective_replication::SelectiveReplication;
-use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::in_device_order;
 use crate::evaluate::Evaluator;
 use crate::problem::Problem;
@@ -52,13 +52,8 @@ impl Policy for Clockwork {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, evaluator, progress } = *search;
         let place = |range: Range<usize>| -> Result<Option<Window>, PlanError> {
             if progress.stop() {
                 return Ok(None);

@@ -1,10 +1,8 @@
 //! One model per group, all groups cut the same way: the manual placement AlpaServe is compared with for very
 //! large models.
 
-use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, equal_groups};
-use crate::evaluate::Evaluator;
-use crate::problem::Problem;
 use statmux_core::{ModelId, ParallelConfig, Placement};
 
 /// Group `i` holds model `i` and nothing else.
@@ -36,13 +34,8 @@ impl Policy for Equal {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         let models = problem.models.len();
         let needed = models * self.config.devices() as usize;
         search.needs(self.name(), needed, || format!("for {models} groups of {}", self.config))?;

@@ -1,10 +1,8 @@
 //! Pipelines of one given length, filled by the fast greedy (`mp-greedy`).
 
 use super::fast_greedy::fast_greedy;
-use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, equal_groups};
-use crate::evaluate::Evaluator;
-use crate::problem::Problem;
 use statmux_core::ParallelConfig;
 
 /// All groups are pipelines of `group_size` stages; devices that are left over stay unused, as published.
@@ -30,17 +28,12 @@ impl Policy for GreedyK {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         search.needs(self.name(), self.group_size as usize, || "for one group".to_owned())?;
         let config = ParallelConfig::new(1, self.group_size);
         let groups = equal_groups(problem.cluster, &all_devices(problem.cluster), config);
-        let found = fast_greedy(&search, groups, &search.all_models())?;
+        let found = fast_greedy(search, groups, &search.all_models())?;
         search.report(&format!("groups of {config}"), &found.score);
         Ok(search.plan(found.placement))
     }

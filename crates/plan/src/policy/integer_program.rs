@@ -1,9 +1,8 @@
 //! The two integer programs as policies: no simulation, only rates, latencies and memory.
 
 use super::filling::Filling;
-use super::{Details, Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Details, Parameter, Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::all_devices;
-use crate::evaluate::Evaluator;
 use crate::integer::{
     IntegerProgramError, Limits, ModelParallel, PIPELINES, PipelinedModel, ReplicatedModel, SelectiveReplication,
     Solution,
@@ -62,12 +61,8 @@ impl Policy for SelectiveReplicationIlp {
         SELECTIVE_REPLICATION_ILP.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         let budget = budget(problem);
         let model = |(model, rate): (&ModelSpec, f64)| ReplicatedModel {
             weights: weights(model, ParallelConfig::SINGLE, budget),
@@ -78,7 +73,7 @@ impl Policy for SelectiveReplicationIlp {
         let models = problem.models.iter().zip(problem.rates()).map(model).collect();
         let program = SelectiveReplication { devices: problem.cluster.len() as u32, budget, models };
         let solution = program.solve(&self.limits).map_err(|cause| refused(self.name(), problem, &cause))?;
-        Ok(realise(&Search { problem, evaluator, progress }, &solution))
+        Ok(realise(search, &solution))
     }
 }
 
@@ -87,12 +82,8 @@ impl Policy for ModelParallelIlp {
         MODEL_PARALLEL_ILP.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         let budget = budget(problem);
         let model = |(model, rate): (&ModelSpec, f64)| {
             let stages = |&pp: &u32| {
@@ -109,7 +100,7 @@ impl Policy for ModelParallelIlp {
         let models = problem.models.iter().zip(problem.rates()).map(model).collect();
         let program = ModelParallel { devices: problem.cluster.len() as u32, budget, models };
         let solution = program.solve(&self.limits).map_err(|cause| refused(self.name(), problem, &cause))?;
-        Ok(realise(&Search { problem, evaluator, progress }, &solution))
+        Ok(realise(search, &solution))
     }
 }
 

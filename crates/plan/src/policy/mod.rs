@@ -49,15 +49,10 @@ pub trait Policy: Send + Sync {
     /// Its name in scenarios.
     fn name(&self) -> &'static str;
 
-    /// Searches a placement for `problem`, judging candidates with `evaluator`, which was made from it.
+    /// Searches a placement for the problem of `search`.
     ///
-    /// The same problem gives the same plan on any number of threads, unless `progress` asks to stop.
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError>;
+    /// The same problem gives the same plan on any number of threads, unless the search is asked to stop.
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError>;
 }
 
 /// What there is to say of a policy without running it.
@@ -195,10 +190,13 @@ pub fn find(name: &str) -> Option<&'static PolicyInfo> {
 
 /// What every policy is given, in one place.
 #[derive(Clone, Copy)]
-pub(crate) struct Search<'s> {
-    pub(crate) problem: &'s Problem<'s>,
-    pub(crate) evaluator: &'s Evaluator<'s>,
-    pub(crate) progress: &'s dyn Progress,
+pub struct Search<'s> {
+    /// What a placement is searched for.
+    pub problem: &'s Problem<'s>,
+    /// Judges candidates; it was made from the problem.
+    pub evaluator: &'s Evaluator<'s>,
+    /// Told how the search gets on, and asked whether to go on.
+    pub progress: &'s dyn Progress,
 }
 
 impl Search<'_> {

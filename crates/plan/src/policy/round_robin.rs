@@ -1,10 +1,8 @@
 //! Models dealt in turn to pipelines of four (`mp-rr`).
 
 use super::filling::Filling;
-use super::{Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, groups_and_leftover};
-use crate::evaluate::Evaluator;
-use crate::problem::Problem;
 use statmux_core::ParallelConfig;
 
 /// Pipelines of four, and shorter ones of what is left over. Models are dealt in order: a model that is new to
@@ -32,13 +30,8 @@ impl Policy for RoundRobin {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         let config = ParallelConfig::new(1, STAGES);
         let groups = groups_and_leftover(problem.cluster, &all_devices(problem.cluster), config);
         let mut filling = Filling::new(problem, groups);

@@ -1,10 +1,8 @@
 //! Selective replication: every device by itself, models chosen by the fast greedy (`sr-greedy`).
 
 use super::fast_greedy::{Found, fast_greedy};
-use super::{Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, equal_groups};
-use crate::evaluate::Evaluator;
-use crate::problem::Problem;
 use statmux_core::ParallelConfig;
 
 /// No parallelism: replicas only.
@@ -35,14 +33,8 @@ impl Policy for SelectiveReplication {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
-        let found = self.search(&search)?;
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let found = self.search(search)?;
         search.report("one-device groups", &found.score);
         Ok(search.plan(found.placement))
     }

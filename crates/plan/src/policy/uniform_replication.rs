@@ -1,11 +1,9 @@
 //! Every model on as many devices, in a fixed pattern (`sr-uniform`).
 
 use super::filling::Filling;
-use super::{Plan, PlanError, Policy, PolicyInfo, Progress, Search};
+use super::{Plan, PlanError, Policy, PolicyInfo, Search};
 use crate::enumerate::{all_devices, equal_groups};
-use crate::evaluate::Evaluator;
 use crate::memory::Footprint;
-use crate::problem::Problem;
 use statmux_core::{Bytes, ModelId, ParallelConfig};
 
 /// Device `i` holds models `i`, `i + 1`, … (counted around), as many as copies of model 0 fit. With fewer
@@ -32,13 +30,8 @@ impl Policy for UniformReplication {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { problem, .. } = *search;
         let devices = all_devices(problem.cluster);
         let mut filling = Filling::new(problem, equal_groups(problem.cluster, &devices, ParallelConfig::SINGLE));
         let models = problem.models.len();

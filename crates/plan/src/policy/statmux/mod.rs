@@ -22,7 +22,6 @@ use super::alpaserve::Alpaserve;
 use super::buckets::Buckets;
 use super::{Parameter, Plan, PlanError, Policy, PolicyInfo, Progress, Report, Search};
 use crate::enumerate::{all_devices, groups_and_leftover};
-use crate::evaluate::Evaluator;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use catalogue::Catalogue;
@@ -161,17 +160,12 @@ impl Policy for Statmux {
         INFO.name
     }
 
-    fn place(
-        &self,
-        problem: &Problem<'_>,
-        evaluator: &Evaluator<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Plan, PlanError> {
-        let search = Search { problem, evaluator, progress };
+    fn place(&self, search: &Search<'_>) -> Result<Plan, PlanError> {
+        let Search { progress, .. } = *search;
         let limit = Limit::new(self.moves.is_none().then_some(self.time), progress);
         let share = if self.smaller > 0 { MAIN_SHARE } else { 1.0 };
-        let (plan, _) = self.search(&search, &limit.part(share))?;
-        self.or_of_fewer(&search, plan, &limit)
+        let (plan, _) = self.search(search, &limit.part(share))?;
+        self.or_of_fewer(search, plan, &limit)
     }
 }
 
@@ -295,7 +289,7 @@ impl Statmux {
             return Ok(None);
         }
         let policy = Buckets(Alpaserve { max_pp: self.max_pp, max_op: self.max_op.min(4) });
-        let mut plan = policy.place(search.problem, search.evaluator, &limit.within(PUBLISHED_SHARE))?;
+        let mut plan = policy.place(&Search { progress: &limit.within(PUBLISHED_SHARE), ..*search })?;
         Ok(Some(plan.windows.0.remove(0).placement))
     }
 
@@ -415,6 +409,7 @@ fn likely_shapes(starts: &[Judged], requests: u64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::Evaluator;
     use crate::policy::Silent;
     use crate::test_cases::any_case;
     use proptest::prelude::*;
@@ -430,7 +425,7 @@ mod tests {
             let search = Search { problem: &problem, evaluator: &evaluator, progress: &Silent };
             let policy = Statmux { moves: Some(16), ..Statmux::default() };
             let (ours, hardness) = policy.search(&search, &Limit::new(None, &Silent)).expect("a plan");
-            let published = Buckets(Alpaserve { max_pp: 8, max_op: 4 }).place(&problem, &evaluator, &Silent).expect("a plan");
+            let published = Buckets(Alpaserve { max_pp: 8, max_op: 4 }).place(&search).expect("a plan");
             let settings = ours.scheduling.map_or_else(|| case.settings.clone(), |options| options.apply(&case.settings));
             let traffic = Traffic { problem, floor: None };
             let [ours, published] = [&ours, &published].map(|plan| &plan.windows.0[0].placement);
