@@ -195,7 +195,11 @@ fn every_refusal_says_replacing_until_the_other_placement_serves() {
     backend.loading.shut();
     let change = thread::spawn(move || ask(at, "PUT", "/admin/placement", "", REPLICAS));
     wait_for(|| gateway.is_replacing());
-    // The engine before is stopped meanwhile, and the next one waits for its weights.
+    let states = || get(at, "/placement").json()["groups"][0]["state"].clone();
+    // The engine before is stopped, and the next one waits for its weights.
+    wait_for(|| states() == "taken_out");
+    let up = gateway.statistics().text();
+    assert!(up.lines().any(|line| line.starts_with("statmux_group_up") && line.ends_with(" 0")), "{up}");
     for _ in 0..50 {
         let chat = r#"{"model":"m2","messages":[{"role":"user","content":"x"}]}"#;
         let streamed = r#"{"model":"m2","prompt":"x","stream":true}"#;
@@ -218,6 +222,7 @@ fn every_refusal_says_replacing_until_the_other_placement_serves() {
     backend.loading.open();
     assert_eq!(change.join().expect("it is answered").status, 200);
     assert_eq!((get(at, "/v2/health/ready").status, post(at, "/v1/embeddings", BODY).status), (200, 200));
+    assert_eq!(states(), "up");
     server.stop();
 }
 

@@ -100,6 +100,12 @@ fn the_port_answers_while_the_placement_is_not_there_yet() {
     // A replay says what is wrong.
     let ran = session.run(&format!("replay s.toml --target http://{}", addresses[0]));
     assert!(ran.code == 1 && ran.stderr.contains("503") && ran.stderr.contains("/v2/health/ready"), "{}", ran.stderr);
+    // Keys are read again, though nobody needs one yet.
+    loading.signal("HUP");
+    while !loading.said.contains("\"reload\"") {
+        loading.said.clear();
+        assert!(loading.stderr.read_line(&mut loading.said).expect("text") > 0, "it ended");
+    }
     // Nothing is on stdout before it serves.
     fs::write(session.folder().join("pipe"), session.read("p.json")).expect("it reads");
     let mut line = String::new();

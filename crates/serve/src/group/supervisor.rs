@@ -133,7 +133,13 @@ impl<B: Backend + 'static> Supervisor<B> {
             }
             self.measure(&mut measured);
         }
-        groups.iter().for_each(|watched| retire(&watched.state));
+        for (index, watched) in groups.iter().enumerate() {
+            retire(&watched.state);
+            // Who looks at it afterwards, while another placement is loaded, is not told that it works.
+            let board = self.board.group(GroupId::from_index(index));
+            board.taken_out.store(true, Relaxed);
+            board.up.store(false, Relaxed);
+        }
         self.wait_for_threads(&groups);
     }
 

@@ -307,8 +307,10 @@ pub(super) struct AdminErrors;
 /// The errors that changing the placement may end in, a second change aside.
 pub(super) struct PlaceErrors;
 
-const KEY: [(StatusCode, &str); 1] = [(StatusCode::UNAUTHORIZED, "no key, or none that this server knows")];
-const ADMIN: [(StatusCode, &str); 2] = [
+const LOADING: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "nothing is served yet");
+const KEY: [(StatusCode, &str); 2] = [(StatusCode::UNAUTHORIZED, "no key, or none that this server knows"), LOADING];
+const ADMIN: [(StatusCode, &str); 3] = [
+    LOADING,
     (StatusCode::UNAUTHORIZED, "no admin key"),
     (StatusCode::FORBIDDEN, "not with this key, from this place or site; the message says what to do"),
 ];
@@ -327,7 +329,7 @@ const ANSWER: [(StatusCode, &str); 3] = [
 
 const PLACE: [(StatusCode, &str); 2] = [
     (StatusCode::INTERNAL_SERVER_ERROR, "it could not be started; what was served before is served again"),
-    (StatusCode::SERVICE_UNAVAILABLE, "the server is about to stop"),
+    (StatusCode::SERVICE_UNAVAILABLE, "nothing is served yet, or the server is about to stop"),
 ];
 
 fn declared<B: ToSchema>(parts: &[&[(StatusCode, &str)]]) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
