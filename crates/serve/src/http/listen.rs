@@ -31,7 +31,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
 /// How long connections may take to close once all requests are answered.
-const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often it is looked whether there is still something inside.
 const LOOK: Duration = Duration::from_millis(2);
 /// What clients beyond the limit of connections read.
