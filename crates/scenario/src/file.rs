@@ -1,8 +1,9 @@
 //! The scenario file as written: each table belongs to the crate that knows what it means.
 
 use serde::Deserialize;
-use statmux_core::files::{ClusterTable, ModelTable, ProfilesTable};
+use statmux_core::files::{ClusterTable, ModelTable};
 use statmux_plan::PlannerTable;
+use statmux_plan::derive::ProfilesTable;
 use statmux_sim::SimulationTable;
 use statmux_workload::WorkloadTable;
 

@@ -8,6 +8,7 @@ use crate::workloads::{Wanted, Workloads};
 use statmux_core::files::{self, FileError, ModelTable};
 use statmux_core::{Cluster, ModelSpec, Profile, Seed, Share, Span, Workload};
 use statmux_plan::PlannerTable;
+use statmux_plan::derive::NamedProfile;
 use statmux_sim::SimulationSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,10 +127,11 @@ impl Reader<'_> {
         files::check_version(path, file.version)?;
         let seed = Seed(self.seed.unwrap_or(file.seed));
         let folder = path.parent().unwrap_or(Path::new(""));
-        let profiles = file.profiles.files.iter().map(|name| files::read_profile(&folder.join(name)));
-        let profiles: Vec<Profile> = profiles.collect::<Result<_, _>>()?;
         let simulation = file.simulation.build(path)?;
         let cluster = simulation.linked(file.cluster.build(path)?);
+        let profiles = file.profiles.read(path, &cluster)?;
+        let (files, profiles): (Vec<String>, Vec<Profile>) =
+            profiles.into_iter().map(|NamedProfile { name, profile }| (name, profile)).unzip();
         let models = files::instances(path, &file.models, &profiles)?;
         let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
         let table = file
@@ -156,12 +158,10 @@ impl Reader<'_> {
         let looked = strange::Looked { cluster: &cluster, models: &models, settings: &simulation, test: &test };
         warnings.extend(looked.warnings());
         warnings.extend(strange::profiled_twice(&models, &profiles));
-        let provenance = file
-            .profiles
-            .files
+        let provenance = files
             .iter()
             .zip(&profiles)
-            .map(|(name, profile)| format!("{}: {} ({})", name.display(), profile.provenance, profile.device));
+            .map(|(name, profile)| format!("{name}: {} ({})", profile.provenance, profile.device));
         Ok(Scenario {
             path: path.to_owned(),
             seed,

@@ -87,6 +87,42 @@ fn links_and_memory_are_what_they_are_said_to_be() {
 }
 
 #[test]
+fn a_scenario_names_the_table_itself() {
+    let session = session();
+    session.json("profile --derive --layers big.csv -o big.json --memory 13GiB");
+    let from_file = session.json("plan s.toml -o file.json");
+    let named = session.read("s.toml").replace("files = [\"big.json\"]", "layers = [\"big.csv\"]");
+    session.write("s.toml", &named);
+    let from_table = session.json("plan s.toml -o table.json");
+    assert_eq!(from_file["placement"], from_table["placement"]);
+    assert_eq!(from_file["test"]["slo_attainment"], from_table["test"]["slo_attainment"]);
+    assert!(session.run("plan s.toml").stdout.contains("derived: from single layers (big.csv)"));
+    session.json("simulate s.toml --placement table.json --set profiles.derive.link_bandwidth=\"nvlink2\"");
+    let both = named.replace("layers =", "files = [\"profile.json\"]\nlayers =");
+    session.write("s.toml", &both);
+    session.json("simulate s.toml --placement table.json");
+    for (with, expected) in [
+        ("[profiles]\n", &["profiles.files", "is missing", "profiles.layers", "help:"][..]),
+        (
+            "[profiles]\nfiles = [\"big.json\"]\nderive = { op = [1] }\n",
+            &["profiles.derive", "nothing to derive", "help:"],
+        ),
+        ("[profiles]\nlayers = [\"no.csv\"]\n", &["no.csv", "cannot read"]),
+        ("[profiles]\nlayers = [\"big.csv\"]\nderive = { op = [0] }\n", &["profiles.derive.op", "has 0", "help:"]),
+        ("[profiles]\nlayers = [\"big.csv\"]\nderive = { batch = [2] }\n", &["big.csv", "batch size 2", "help:"]),
+        ("[profiles]\nlayers = [\"big.csv\"]\nderive = { pps = [2] }\n", &["s.toml", "`pps`", "did you mean `pp`"]),
+        (
+            "[profiles]\nlayers = [\"big.csv\"]\nderive = { split_efficiency = 2.0 }\n",
+            &["profiles.derive.split_efficiency"],
+        ),
+        ("[profiles]\nlayers = [\"big.csv\"]\nderive = { link_bandwidth = \"fast\" }\n", &["s.toml", "pcie3"]),
+    ] {
+        session.write("s.toml", &named.replace("[profiles]\nlayers = [\"big.csv\"]\n", with));
+        session.refuses("plan s.toml", expected);
+    }
+}
+
+#[test]
 fn what_cannot_be_derived_is_refused() {
     let session = session();
     let derive = "profile --derive --layers big.csv -o big.json";
@@ -148,6 +184,9 @@ fn measured_layers_become_a_profile_and_a_table_that_says_the_same() {
     assert_eq!(profile["tokens"], 8);
     let cut = profile["cuts"]["4"].as_array().expect("where a server cuts");
     assert_eq!(cut, &[1, 2, 3], "bert-tiny has four layers");
+    // Its word table is input and output: the whole holds it once.
+    session.json("profile --models bert-tiny --sequence 8 --repeats 1 --warm-up 1 -o whole.json");
+    assert_eq!(parsed("whole.json")["configs"][0]["stage_weight_bytes"], profile["configs"][0]["stage_weight_bytes"]);
     // The table tells all that was measured.
     session.json("profile --derive --layers tiny.csv --pp 1,2,4 --op 1,2 -o again.json");
     let again = parsed("again.json");

@@ -1,4 +1,4 @@
-//! The `[cluster]`, `[profiles]` and `[[models]]` tables of a scenario.
+//! The `[cluster]` and `[[models]]` tables of a scenario.
 
 use super::error::FileError;
 use super::instance_names;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// `[cluster]`: either `devices` equal ones, or a list of nodes.
@@ -53,14 +53,6 @@ struct NodeTable {
     memory: Quantity<Bytes>,
     #[serde(default = "full_speed")]
     speed: f64,
-}
-
-/// `[profiles]`: where the measurements are.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProfilesTable {
-    /// Profile files, relative to the scenario.
-    pub files: Vec<PathBuf>,
 }
 
 /// `[[models]]`: one model, or `count` alike.

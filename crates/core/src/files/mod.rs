@@ -16,7 +16,7 @@ mod results;
 mod unique;
 mod write;
 
-pub use cluster::{ClusterTable, ModelTable, ProfilesTable, SloValue, instances};
+pub use cluster::{ClusterTable, ModelTable, SloValue, instances};
 pub use error::{FileError, by_nearness, nearest};
 pub use passing::{PassingFile, abandon_files};
 pub use placement::{PlacementFile, SchedulingEntry, placement_json};

@@ -15,6 +15,9 @@ pub struct LayerCosts {
     pub seconds: BTreeMap<u32, BTreeMap<u32, f64>>,
     /// Its weights, all of them. Where `operators` are given and `op` was not measured, theirs count instead.
     pub weights: Bytes,
+    /// The part of its weights that the first layer of the model holds as well (a word table that input and output
+    /// share): counted once where one stage holds both. Only asked of the last layer.
+    pub tied: Bytes,
     /// Working memory by batch size; none where it is not known.
     pub activations: BTreeMap<u32, Bytes>,
     /// What it hands to the next layer, by batch size; nothing where it is not known.

@@ -13,6 +13,7 @@ mod layers_file;
 mod links;
 mod overhead;
 mod profiles;
+mod profiles_table;
 mod shares;
 mod split;
 mod wanted;
@@ -22,6 +23,7 @@ pub use layers_file::{LayersTable, ModelLayers, layers_csv, parse_layers, read_l
 pub use links::{LinkRate, LinkRateError, Links, NAMED_LINKS};
 pub use overhead::{InterOpOverhead, inter_op_overhead, intra_op_overhead};
 pub use profiles::{DerivedProfiles, Deriving, derive_tables};
+pub use profiles_table::{NamedProfile, ProfilesTable};
 pub use shares::{Unsplit, by_shares, shares};
 pub use wanted::{LARGEST_OP, LARGEST_PP, Wanted};
 
@@ -163,7 +165,7 @@ fn stages(
         cut.map_err(StagesError::Passed)?.stages
     };
     let mut profile = ConfigProfile {
-        stage_weights: cut.iter().map(|stage| weights[stage.clone()].iter().copied().sum()).collect(),
+        stage_weights: cut.iter().map(|stage| stage_weights(layers, &weights, stage)).collect(),
         ..ConfigProfile::default()
     };
     let knows_bytes = layers.iter().any(|layer| !layer.activations.is_empty() || !layer.outputs.is_empty());
@@ -182,6 +184,18 @@ fn stages(
         }
     }
     Ok((cut, profile))
+}
+
+/// What each device of a stage holds: what its layers hold, without what first and last layer share if both are there.
+fn stage_weights(layers: &[LayerCosts], weights: &[Bytes], stage: &Range<usize>) -> Bytes {
+    let all: Bytes = weights[stage.clone()].iter().copied().sum();
+    let [_, .., last] = layers else { return all };
+    if *stage != (0..layers.len()) || last.weights == Bytes::ZERO {
+        return all;
+    }
+    let held = u128::from(weights[layers.len() - 1].get());
+    let tied = u128::from(last.tied.min(last.weights).get()) * held / u128::from(last.weights.get());
+    all.saturating_sub(Bytes::new(u64::try_from(tied).unwrap_or(u64::MAX)))
 }
 
 /// The first layer of each stage but the first as a server counts them, if the table says which those are.

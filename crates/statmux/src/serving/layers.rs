@@ -66,9 +66,43 @@ pub(crate) fn measure_layers(
             return Ok(found);
         }
         found.provenance = measured.profile.provenance;
-        found.table.models.extend(tables(&backend, &settings, (model, &name), &points)?);
+        let mut tables = tables(&backend, &settings, (model, &name), &points)?;
+        let whole = whole_weights(&opened, &settings, journal)?;
+        for last in tables.iter_mut().filter_map(|table| table.layers.last_mut()) {
+            last.tied = whole.map_or(Bytes::ZERO, |whole| last_tied(&points, whole));
+        }
+        found.table.models.extend(tables);
     }
     Ok(found)
+}
+
+/// The weights of the model on a single device, if it fits there.
+fn whole_weights(
+    backend: &impl Backend,
+    settings: &MeasureSettings,
+    journal: &mut Journal,
+) -> anyhow::Result<Option<Bytes>> {
+    let once = MeasureSettings {
+        configs: vec![ParallelConfig::SINGLE],
+        batches: vec![1],
+        lengths: settings.lengths.iter().copied().min().into_iter().collect(),
+        warm_up: 1,
+        repeats: 1,
+        ..settings.clone()
+    };
+    let mut weights = None;
+    measure(backend, &once, journal, |Progress { result, .. }| {
+        weights = result.ok().map(|measured| measured.stage_weights.iter().copied().map(Bytes::new).sum());
+        ControlFlow::Continue(())
+    })?;
+    Ok(weights)
+}
+
+/// What the layers hold beyond the whole: what the first and the last share.
+fn last_tied(points: &[Measurement], whole: Bytes) -> Bytes {
+    let single = points.iter().find(|measured| measured.point.op == 1);
+    let all: Bytes = single.iter().flat_map(|measured| &measured.stage_weights).copied().map(Bytes::new).sum();
+    all.saturating_sub(whole)
 }
 
 /// The layers of one model, a table for each length of text.

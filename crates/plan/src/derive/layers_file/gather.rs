@@ -52,6 +52,7 @@ struct Part {
     outputs: BTreeMap<u32, Bytes>,
     kind: Option<LayerKind>,
     splits: Option<u32>,
+    tied: Option<Bytes>,
 }
 
 /// Notes `said` of `what`, which must not have been said otherwise.
@@ -77,6 +78,7 @@ impl Part {
         agree(&mut self.weights, row.weights, "weight_bytes")?;
         agree(&mut self.kind, row.kind, "kind")?;
         agree(&mut self.splits, row.splits, "splits")?;
+        agree(&mut self.tied, row.tied, "tied_bytes")?;
         for (by_batch, said) in [(&mut self.activations, row.activations), (&mut self.outputs, row.output)] {
             // What one device holds decides, where it was measured.
             match said {
@@ -207,6 +209,7 @@ impl Layer {
             name: self.name,
             seconds: self.own.seconds,
             weights,
+            tied: self.own.tied.unwrap_or(Bytes::ZERO),
             activations,
             outputs,
             kind: self.own.kind.unwrap_or_default(),

@@ -8,7 +8,7 @@ use statmux_core::units::Bytes;
 use std::path::Path;
 
 /// Every column there is.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "model",
     "layer",
     "operator",
@@ -24,8 +24,9 @@ const KNOWN: [&str; 15] = [
     "time_s",
     "weight_bytes",
     "activation_bytes",
+    "output_bytes",
+    "tied_bytes",
 ];
-const OUTPUT: &str = "output_bytes";
 
 /// Units of time columns, in parts of a second.
 const TIMES: [(&str, f64); 3] = [("time_ms", 1e3), ("time_us", 1e6), ("time_s", 1.0)];
@@ -63,16 +64,17 @@ pub(super) struct Row {
     pub(super) weights: Option<Bytes>,
     pub(super) activations: Option<Bytes>,
     pub(super) output: Option<Bytes>,
+    pub(super) tied: Option<Bytes>,
 }
 
 impl Columns {
     /// The columns that `header` names, in any order and case.
     pub(super) fn of(path: &Path, header: &[String]) -> Result<Self, FileError> {
-        let known: Vec<&str> = KNOWN.into_iter().chain([OUTPUT]).collect();
+        let known = KNOWN;
         let wrong = |what: String| FileError::at_line(path, 1, what);
         let mut names = Vec::new();
         for name in header {
-            let column = known.iter().copied().find(|column| column.eq_ignore_ascii_case(name));
+            let column = known.into_iter().find(|column| column.eq_ignore_ascii_case(name));
             let Some(column) = column else {
                 let help = match nearest(name, &known) {
                     Some(near) => format!("did you mean `{near}`? Known: {}", known.join(", ")),
@@ -130,7 +132,8 @@ impl Columns {
             seconds,
             weights: fields.bytes("weight_bytes")?,
             activations: fields.bytes("activation_bytes")?,
-            output: fields.bytes(OUTPUT)?,
+            tied: fields.bytes("tied_bytes")?,
+            output: fields.bytes("output_bytes")?,
         })
     }
 }

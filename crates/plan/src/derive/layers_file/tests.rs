@@ -110,6 +110,7 @@ proptest! {
             activations: batches.iter().map(|&batch| (batch, Bytes::new(u64::from(batch) * 7))).collect(),
             outputs: batches.iter().map(|&batch| (batch, Bytes::new(output.unwrap_or(9)))).collect(),
             block: Some(index),
+            tied: Bytes::new(*weights / 3),
             ..LayerCosts::default()
         };
         let layers = layers.iter().enumerate().map(layer).collect();

@@ -8,7 +8,7 @@ use statmux_core::units::Bytes;
 use std::collections::BTreeMap;
 
 /// The columns, in the order in which they are written.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "model",
     "layer",
     "operator",
@@ -22,6 +22,7 @@ const COLUMNS: [&str; 13] = [
     "weight_bytes",
     "activation_bytes",
     "output_bytes",
+    "tied_bytes",
 ];
 
 type Record = [String; COLUMNS.len()];
@@ -65,6 +66,7 @@ fn records(model: &ModelLayers, layer: &LayerCosts) -> Vec<Record> {
             layer.weights.get().to_string(),
             bytes(&layer.activations, batch),
             bytes(&layer.outputs, batch),
+            if layer.tied == Bytes::ZERO { String::new() } else { layer.tied.get().to_string() },
         ]
     };
     let mut records: Vec<Record> = Vec::new();
@@ -84,6 +86,7 @@ fn records(model: &ModelLayers, layer: &LayerCosts) -> Vec<Record> {
             record[10] = operator.weights.get().to_string();
             record[11] = String::new();
             record[12] = bytes(&operator.outputs, batch);
+            record[13] = String::new();
             records.push(record);
         }
     }
