@@ -1,5 +1,6 @@
 //! The scheduling options that a plan may choose along with its placement.
 
+use statmux_core::Named;
 use statmux_core::files::{FileError, SchedulingEntry};
 use statmux_sched::{AnyDiscipline, Dispatch};
 use statmux_sim::SimulationSettings;
@@ -39,6 +40,15 @@ impl SchedulingChoice {
     }
 }
 
+impl Named for SchedulingChoice {
+    const KIND: &'static str = "choice";
+    const OPTIONS: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+}
+
 impl Scheduling {
     /// The options that `settings` have.
     pub fn of(settings: &SimulationSettings) -> Self {
@@ -48,16 +58,8 @@ impl Scheduling {
 
     /// The options that a placement file names; `path` is named in errors.
     pub fn read(entry: &SchedulingEntry, path: &Path) -> Result<Self, FileError> {
-        let dispatch = Dispatch::ALL.into_iter().find(|dispatch| dispatch.name() == entry.dispatch);
-        let dispatch = dispatch.ok_or_else(|| {
-            let known = Dispatch::ALL.map(Dispatch::name);
-            FileError::unknown_name(path, "scheduling.dispatch", "dispatch policy", &entry.dispatch, known)
-        })?;
-        let discipline = AnyDiscipline::ALL.into_iter().find(|discipline| discipline.name() == entry.discipline);
-        let discipline = discipline.ok_or_else(|| {
-            let known = AnyDiscipline::ALL.map(AnyDiscipline::name);
-            FileError::unknown_name(path, "scheduling.discipline", "discipline", &entry.discipline, known)
-        })?;
+        let dispatch = FileError::option(path, "scheduling.dispatch", &entry.dispatch)?;
+        let discipline = FileError::option(path, "scheduling.discipline", &entry.discipline)?;
         if entry.max_batch == 0 {
             return Err(FileError::at_field(path, "scheduling.max_batch", "is 0: 1 turns batching off"));
         }
@@ -86,6 +88,20 @@ impl Scheduling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_option_is_found_by_its_name_and_by_no_other() {
+        fn check<T: Named + PartialEq + std::fmt::Debug>() {
+            for &option in T::OPTIONS {
+                assert_eq!(T::find(option.name()), Some(option));
+            }
+            assert_eq!(T::find("none of them"), None);
+        }
+        check::<Dispatch>();
+        check::<statmux_sched::Admission>();
+        check::<AnyDiscipline>();
+        check::<SchedulingChoice>();
+    }
 
     #[test]
     fn options_survive_a_file_and_wrong_names_do_not() {

@@ -195,11 +195,7 @@ impl PlannerTable {
     }
 
     fn scheduling(&self, path: &Path) -> Result<Option<SchedulingChoice>, FileError> {
-        let named = |name: &String| {
-            let known = SchedulingChoice::ALL.map(SchedulingChoice::name);
-            let choice = SchedulingChoice::ALL.into_iter().find(|choice| choice.name() == name);
-            choice.ok_or_else(|| FileError::unknown_name(path, "planner.scheduling", "choice", name, known))
-        };
+        let named = |name: &String| FileError::option(path, "planner.scheduling", name);
         self.scheduling.as_ref().map(named).transpose()
     }
 

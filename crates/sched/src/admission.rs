@@ -1,6 +1,6 @@
 //! Whether a request may still run, and the latency feedback that keeps the guess right.
 
-use statmux_core::Span;
+use statmux_core::{Named, Span};
 
 /// The admission policies that a scenario can name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,15 @@ impl Admission {
             Self::Deadline => "refuse at once what is predicted to miss its deadline",
             Self::None => "run everything, however late",
         }
+    }
+}
+
+impl Named for Admission {
+    const KIND: &'static str = "admission policy";
+    const OPTIONS: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
     }
 }
 

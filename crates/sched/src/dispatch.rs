@@ -1,5 +1,7 @@
 //! Which group takes an arrival.
 
+use statmux_core::Named;
+
 /// The dispatch policies that a scenario can name. Ties always go to the lower group id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dispatch {
@@ -37,5 +39,14 @@ impl Dispatch {
             Self::EarliestFinish => "to the replica that is predicted to answer first",
             Self::LateBinding => "requests wait centrally until the first stage of a group with a replica frees up",
         }
+    }
+}
+
+impl Named for Dispatch {
+    const KIND: &'static str = "dispatch policy";
+    const OPTIONS: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
     }
 }

@@ -4,8 +4,8 @@ use crate::fault::{Fault, FaultKind};
 use crate::settings::SimulationSettings;
 use serde::Deserialize;
 use statmux_core::files::{FileError, Quantity};
-use statmux_core::{GroupId, Span, Time};
-use statmux_sched::{Admission, AnyDiscipline, Dispatch, Feedback, Settings};
+use statmux_core::{GroupId, Named, Span, Time};
+use statmux_sched::{Feedback, Settings};
 use std::path::Path;
 
 /// `[simulation]`, as written.
@@ -50,21 +50,11 @@ impl SimulationTable {
             Some(weight) if (0.0..=1.0).contains(&weight) => Feedback::Ewma { weight },
             Some(weight) => return Err(wrong("feedback", format!("is {weight}: a weight lies between 0 and 1"))),
         };
-        let named = |key: &str, kind: &str, name: &Option<String>, names: &[&str]| match name {
-            None => Ok(None),
-            Some(name) => names.iter().position(|known| known == name).map(Some).ok_or_else(|| {
-                FileError::unknown_name(path, format!("simulation.{key}"), kind, name, names.iter().copied())
-            }),
-        };
-        let dispatch = named("dispatch", "dispatch policy", &self.dispatch, &Dispatch::ALL.map(Dispatch::name))?;
-        let admission = named("admission", "admission policy", &self.admission, &Admission::ALL.map(Admission::name))?;
-        let discipline =
-            named("discipline", "discipline", &self.discipline, &AnyDiscipline::ALL.map(AnyDiscipline::name))?;
         Ok(SimulationSettings {
             scheduler: Settings {
-                dispatch: dispatch.map_or(Dispatch::default(), |index| Dispatch::ALL[index]),
-                admission: admission.map_or(Admission::default(), |index| Admission::ALL[index]),
-                discipline: discipline.map_or(AnyDiscipline::default(), |index| AnyDiscipline::ALL[index]),
+                dispatch: option(path, "simulation.dispatch", self.dispatch.as_deref())?,
+                admission: option(path, "simulation.admission", self.admission.as_deref())?,
+                discipline: option(path, "simulation.discipline", self.discipline.as_deref())?,
                 max_batch,
                 fixed_overhead: self.fixed_overhead.map_or(Span::ZERO, |quantity| quantity.0),
                 max_waiting: self.max_waiting.unwrap_or(usize::MAX),
@@ -76,6 +66,11 @@ impl SimulationTable {
             faults: self.faults.iter().map(|fault| fault.build(path)).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// The option that `field` names, or the default of its kind.
+fn option<T: Named + Default>(path: &Path, field: &str, name: Option<&str>) -> Result<T, FileError> {
+    name.map_or_else(|| Ok(T::default()), |name| FileError::option(path, field, name))
 }
 
 impl FaultTable {

@@ -1,5 +1,6 @@
 //! What is wrong with a file, where, and what to do about it.
 
+use crate::named::Named;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,15 @@ impl FileError {
             Some(help) => error.with_help(help),
             None => error,
         }
+    }
+
+    /// The option that `field` names.
+    ///
+    /// # Errors
+    /// If none has this name: says the nearest, or all if there are few.
+    pub fn option<T: Named>(path: &Path, field: &str, name: &str) -> Result<T, Self> {
+        let known = || T::OPTIONS.iter().map(|option| option.name());
+        T::find(name).ok_or_else(|| Self::unknown_name(path, field, T::KIND, name, known()))
     }
 
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {

@@ -1,6 +1,6 @@
 //! In what order waiting requests run. To add one: a file here, and a line in the list below.
 
-use statmux_core::{Request, Span, Time};
+use statmux_core::{Named, Request, Span, Time};
 
 disciplines! {
     fcfs::Fcfs,
@@ -54,6 +54,15 @@ impl DeadlineOrder {
 impl Default for AnyDiscipline {
     fn default() -> Self {
         Self::ALL[0]
+    }
+}
+
+impl Named for AnyDiscipline {
+    const KIND: &'static str = "discipline";
+    const OPTIONS: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
     }
 }
 
