@@ -129,10 +129,10 @@ const PIECES: usize = 2;
 
 /// How traffic is drawn anew that resembles the train window: a fifth of the models trade their requests, and some
 /// requests go to any model, whatever it is asked for in the train window.
-const ALIKE: Redraw = Redraw { drift: 0.04, trades: 0.2, ever_again: false };
+const ALIKE: Redraw = Redraw { drift: 0.04, trades: 0.2 };
 
-/// How traffic is drawn anew in which models trade places.
-const TRADED: Redraw = Redraw { drift: 0.1, trades: 1.0, ever_again: true };
+/// The share of requests that go to any model in traffic in which models trade places.
+const TRADED_DRIFT: f64 = 0.1;
 
 /// Candidates cannot be told apart where the best misses a smaller share of requests than this.
 const ENOUGH_MISSES: f64 = 0.003;
@@ -256,8 +256,13 @@ struct Traffic<'a> {
 
 impl Traffic<'_> {
     fn pieces(&self, hardness: usize) -> Vec<Workload> {
-        let recipe =
-            Recipe { requests: JUDGED_REQUESTS, each: PIECES, alike: ALIKE, traded: TRADED, extra: EXTRA[hardness] };
+        let recipe = Recipe {
+            requests: JUDGED_REQUESTS,
+            each: PIECES,
+            alike: ALIKE,
+            traded_drift: TRADED_DRIFT,
+            extra: EXTRA[hardness],
+        };
         let mut dice = Dice::new(self.problem.seed.stream("pieces"));
         recipe.pieces(self.problem.train, self.problem.models.len(), &mut dice)
     }

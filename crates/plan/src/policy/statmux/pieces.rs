@@ -21,8 +21,8 @@ pub(super) struct Recipe {
     pub(super) each: usize,
     /// How that is drawn anew which is to resemble the window.
     pub(super) alike: Redraw,
-    /// How that is drawn in which models trade places.
-    pub(super) traded: Redraw,
+    /// The share of requests that go to any model where models trade places.
+    pub(super) traded_drift: f64,
     /// Requests put on top, as a multiple of the window's.
     pub(super) extra: f64,
 }
@@ -34,8 +34,6 @@ pub(super) struct Redraw {
     pub(super) drift: f64,
     /// The share of models that trade their requests.
     pub(super) trades: f64,
-    /// Whether they trade anew in every span.
-    pub(super) ever_again: bool,
 }
 
 /// Spans that a window is cut into to be drawn anew.
@@ -56,8 +54,14 @@ impl Recipe {
         let most = self.requests.saturating_mul(ENOUGH_TO_DRAW_FROM);
         let cut = (train.len() > most).then(|| train.slice(train.len() - most..train.len()));
         let train = cut.as_ref().unwrap_or(train);
-        let alike = self.alike.draw(train, models, 1.0, dice);
-        let [plain, alike] = [train, &alike].map(|of| self.with_extra(of, train, self.alike, models, dice));
+        let alike = self.alike.draw(train, 1.0, &[self.alike.trade(models, dice)], dice);
+        let [plain, alike] = [train, &alike].map(|of| {
+            let more = |share: f64, dice: &mut Dice| {
+                let stand_for = [self.alike.trade(models, dice)];
+                self.alike.draw(train, share, &stand_for, dice)
+            };
+            self.with_extra(of, more, dice)
+        });
         let usual = self.requests / (2 * self.each);
         let wanted = ((usual as f64 * (1.0 + self.extra)) as usize).min(LONGEST * usual);
         let mut pieces = Vec::with_capacity(4 * self.each);
@@ -66,45 +70,74 @@ impl Recipe {
                 pieces.push(nth_slice(workload, wanted.min(workload.len().div_ceil(self.each)), number, self.each));
             }
         }
+        let turns = Turns::new(models, 2 * self.each, dice);
+        let traded = Redraw { drift: self.traded_drift, trades: 1.0 };
         for number in 0..2 * self.each {
             let of = nth_slice(train, usual.min(train.len().div_ceil(self.each)), number, 2 * self.each);
-            let traded = self.traded.draw(&of, models, 1.0, dice);
-            let traded = self.with_extra(&traded, &of, self.traded, models, dice);
-            pieces.push(traded.slice(0..traded.len().min(wanted)));
+            // What comes on top is of the same models: who is wanted is wanted more.
+            let stand_for = turns.of_piece(number);
+            let more = |share: f64, dice: &mut Dice| traded.draw(&of, share, &stand_for, dice);
+            let first = more(1.0, dice);
+            let piece = self.with_extra(&first, more, dice);
+            pieces.push(piece.slice(0..piece.len().min(wanted)));
         }
         pieces.retain(|piece| !piece.is_empty());
         pieces
     }
 
-    /// `workload`, and on top of it what is drawn from `of`.
-    fn with_extra(
-        &self,
-        workload: &Workload,
-        of: &Workload,
-        redraw: Redraw,
-        models: usize,
-        dice: &mut Dice,
-    ) -> Workload {
+    /// `workload`, and on top of it what `more` draws for a share of the window's requests.
+    fn with_extra(&self, workload: &Workload, more: impl Fn(f64, &mut Dice) -> Workload, dice: &mut Dice) -> Workload {
         let mut all = workload.clone();
         let mut left = self.extra;
         while left > 0.0 {
-            all = merge(&all, &redraw.draw(of, models, left.min(1.0), dice));
+            all = merge(&all, &more(left.min(1.0), dice));
             left -= 1.0;
         }
         all
     }
 }
 
+/// Whose requests every model gets while models trade places: each moves on by as much from span to span, so that it
+/// stands in every place about as often as in any other.
+struct Turns {
+    /// The models in the order in which places go around.
+    order: Vec<usize>,
+    /// By model, where it is in that order.
+    position: Vec<usize>,
+    /// Spans of all pieces.
+    spans: usize,
+    pieces: usize,
+}
+
+impl Turns {
+    fn new(models: usize, pieces: usize, dice: &mut Dice) -> Self {
+        let mut order: Vec<usize> = (0..models).collect();
+        for last in (1..models).rev() {
+            order.swap(last, dice.below(last + 1));
+        }
+        let mut position = vec![0; models];
+        order.iter().enumerate().for_each(|(at, &model)| position[model] = at);
+        Self { order, position, spans: SPANS as usize * pieces, pieces }
+    }
+
+    /// By span of a piece and by model: the model that gets its requests.
+    fn of_piece(&self, number: usize) -> Vec<Vec<usize>> {
+        let models = self.order.len();
+        let shifts = (0..SPANS as usize).map(|span| (span * self.pieces + number) * models / self.spans);
+        shifts.map(|shift| self.position.iter().map(|at| self.order[(at + shift) % models]).collect()).collect()
+    }
+}
+
 impl Redraw {
-    /// About a `share` of the requests of `train`, drawn anew.
-    fn draw(&self, train: &Workload, models: usize, share: f64, dice: &mut Dice) -> Workload {
+    /// About a `share` of the requests of `train`, drawn anew. By span, or for all of them, `stand_for` says which model
+    /// gets the requests of each.
+    fn draw(&self, train: &Workload, share: f64, stand_for: &[Vec<usize>], dice: &mut Dice) -> Workload {
+        let models = stand_for[0].len();
         let first = train.arrived[0];
         let last = train.arrived.last().copied().unwrap_or_default().since(first);
         let whole = if first == Time::ZERO { train.duration } else { Span::ZERO };
         let span = whole.max(last + Span::from_nanos(1)).nanos().div_ceil(SPANS);
         let spans_to = draw_spans(models, dice);
-        let trades = if self.ever_again { SPANS as usize } else { 1 };
-        let stand_for: Vec<Vec<usize>> = (0..trades).map(|_| self.trade(models, dice)).collect();
         let mut rows: Vec<(u64, usize, ModelId)> = Vec::with_capacity(train.len());
         for (row, (&arrived, &model)) in train.arrived.iter().zip(&train.model).enumerate() {
             let at = arrived.since(first).nanos();
@@ -113,7 +146,8 @@ impl Redraw {
                     continue;
                 }
                 let any = self.drift > 0.0 && dice.share() < self.drift;
-                let model = if any { dice.below(models) } else { stand_for[to as usize % trades][model.index()] };
+                let model =
+                    if any { dice.below(models) } else { stand_for[to as usize % stand_for.len()][model.index()] };
                 rows.push((to * span + at % span, row, ModelId::from_index(model)));
             }
         }
@@ -200,8 +234,7 @@ mod tests {
     }
 
     fn recipe(trades: f64, drift: f64, extra: f64) -> Recipe {
-        let alike = Redraw { drift, trades, ever_again: false };
-        Recipe { requests: 1000, each: 2, alike, traded: Redraw { ever_again: true, ..alike }, extra }
+        Recipe { requests: 1000, each: 2, alike: Redraw { drift, trades }, traded_drift: drift, extra }
     }
 
     #[test]
@@ -220,7 +253,7 @@ mod tests {
 
     #[test]
     fn traded_requests_are_of_as_many_models() {
-        let mut stands_for = recipe(1.0, 0.0, 0.0).traded.trade(50, &mut Dice::new(Seed(3)));
+        let mut stands_for = recipe(1.0, 0.0, 0.0).alike.trade(50, &mut Dice::new(Seed(3)));
         assert_ne!(stands_for, (0..50).collect::<Vec<_>>());
         stands_for.sort_unstable();
         assert_eq!(stands_for, (0..50).collect::<Vec<_>>());
@@ -236,8 +269,26 @@ mod tests {
         let mut recipe = recipe(1.0, 0.0, 0.0);
         recipe.requests = 10_000;
         let pieces = recipe.pieces(&train, 6, &mut Dice::new(Seed(0)));
-        let wanted = |model: usize| pieces[4..].iter().map(|piece| piece.counts(6)[model]).sum::<u64>();
-        assert!((0..6).all(|model| wanted(model) > 0));
+        for model in 0..6 {
+            let wanted: u64 = pieces[4..].iter().map(|piece| piece.counts(6)[model]).sum();
+            assert!(wanted > 300, "{wanted} requests for model {model}");
+        }
+    }
+
+    #[test]
+    fn everybody_stands_in_every_place_about_as_often() {
+        for models in 1..80 {
+            let turns = Turns::new(models, 4, &mut Dice::new(Seed(models as u64)));
+            let mut taken = vec![0; models * models];
+            for stand_for in (0..4).flat_map(|piece| turns.of_piece(piece)) {
+                let mut all = stand_for.clone();
+                all.sort_unstable();
+                assert_eq!(all, (0..models).collect::<Vec<_>>());
+                stand_for.iter().enumerate().for_each(|(place, by)| taken[place * models + by] += 1);
+            }
+            let most = 32_usize.div_ceil(models);
+            assert!(taken.iter().all(|&times| times <= most && times >= 32 / models), "{models} models");
+        }
     }
 
     #[test]
