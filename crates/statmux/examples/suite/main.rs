@@ -5,6 +5,7 @@
 //! $suite run scenarios/suite/*.toml          # every policy on every scenario: rows of docs/suite.csv
 //! $suite devices 1s scenarios/suite/*.toml   # devices needed for 99 %: rows of docs/suite-devices.csv
 //! $suite scale 1000 1024 10000000            # models, devices, requests: a row of docs/suite-scale.csv
+//! $suite unseen 2                            # traffic nobody saw, drawn by seed 2: rows of docs/suite-unseen.csv
 //! $suite draw                                # docs/suite.md and its pictures, from those rows
 //! $suite try statmux:moves=500 scenarios/suite/s1-small.toml   # one policy with keys of its own; writes nothing
 //! ```
@@ -14,6 +15,7 @@ mod devices;
 mod draw;
 mod rows;
 mod scale;
+mod unseen;
 
 use case::{Case, Scored};
 use rows::{Rows, SUITE};
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
         ["run", files @ ..] => files.iter().try_for_each(|file| run(Path::new(file))),
         ["devices", budget, files @ ..] => files.iter().try_for_each(|file| devices::run(Path::new(file), budget)),
         ["scale", models, devices, requests] => scale::run(models.parse()?, devices.parse()?, requests.parse()?),
+        ["unseen", seed] => unseen::run(seed.parse()?),
         ["draw"] => draw::run(),
         ["try", policy, files @ ..] => {
             for file in files {
@@ -40,7 +43,10 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
-        _ => Err("say run, devices, scale, draw or try; the first lines of this example's source show how".into()),
+        _ => {
+            Err("say run, devices, scale, unseen, draw or try; the first lines of this example's source show how"
+                .into())
+        }
     }
 }
 

@@ -23,6 +23,11 @@ pub(super) const SCALE: File = File {
     columns: "models,devices,requests,plan_wall_s,peak_bytes,train_slo_attainment,test_slo_attainment,bound",
 };
 
+pub(super) const UNSEEN: File = File {
+    path: "docs/suite-unseen.csv",
+    columns: "family,scenario,policy,train_slo_attainment,test_slo_attainment,requests,missed,fixed_bound,plan_wall_s",
+};
+
 /// The rows of a file.
 pub(super) struct Rows(Vec<Vec<String>>);
 
@@ -46,6 +51,17 @@ impl Rows {
     /// The first row that begins with `key`.
     pub(super) fn find(&self, key: &[&str]) -> Option<&[String]> {
         self.0.iter().map(Vec::as_slice).find(|row| row.iter().zip(key).all(|(cell, key)| cell == key))
+    }
+
+    /// What stands in the second column of rows that begin with `first`, each once, in order of appearance.
+    pub(super) fn seconds(&self, first: &str) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for row in self.0.iter().filter(|row| row.first().is_some_and(|cell| cell == first)) {
+            if let Some(second) = row.get(1).filter(|second| !found.contains(&second.as_str())) {
+                found.push(second);
+            }
+        }
+        found
     }
 
     /// What stands in the first column, each once, in order of appearance.
