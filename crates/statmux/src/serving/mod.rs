@@ -70,6 +70,7 @@ pub(crate) fn engine_settings(scenario: &Scenario) -> EngineSettings {
 }
 
 /// A server for `scenario` with `placement` loaded.
+#[cfg(feature = "candle")]
 pub(crate) fn start(
     kind: BackendKind,
     scenario: &Scenario,

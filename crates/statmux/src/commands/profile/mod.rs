@@ -54,7 +54,7 @@ pub(crate) struct ProfileArgs {
     /// With --derive, devices per stage at which layers are measured; other degrees are predicted [default: 1]
     #[arg(long, value_name = "N,…", value_delimiter = ',', requires = "derive", value_parser = one_to(64))]
     layer_op: Vec<u32>,
-    /// With --derive, the table of measured layers to write as well, for `layers` of a scenario's [profiles]
+    /// With --derive, the table of measured layers to write as well, for `layers` under `[profiles]` of a scenario
     #[arg(long, value_name = "FILE", requires = "derive")]
     layers_out: Option<PathBuf>,
     /// With --derive, the assumed link between devices: a rate such as "25 GB/s", or pcie3 (12.5 GB/s), pcie4, pcie5,
