@@ -71,16 +71,15 @@ pub(super) fn from_tables(args: &ProfileArgs, common: Common) -> anyhow::Result<
 /// Measures the layers of models and derives from them.
 #[cfg(feature = "candle")]
 pub(super) fn from_models(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
-    use super::wanted::{how, measuring};
+    use super::wanted::{journal, measuring};
     use crate::interrupt;
     use crate::output::UsageError;
     use crate::progress::Bar;
     use crate::serving::layers::{layer_points, measure_layers};
     use crate::serving::machine::machine;
     use crate::serving::measuring::Told;
-    use statmux_core::files::is_written_through;
     use statmux_plan::derive::layers_csv;
-    use statmux_serve::measure::{Journal, Load};
+    use statmux_serve::measure::Load;
     use std::ops::ControlFlow;
 
     check_output(&args.output)?;
@@ -90,12 +89,7 @@ pub(super) fn from_models(args: &ProfileArgs, common: Common) -> anyhow::Result<
     ops.push(1);
     ops.sort_unstable();
     ops.dedup();
-    let kept = !is_written_through(&args.output);
-    let journal_path = kept.then(|| PathBuf::from(format!("{}.journal", args.output.display())));
-    let mut journal = match &journal_path {
-        Some(path) => Journal::open(path, &how(args, common)?)?,
-        None => Journal::in_memory(),
-    };
+    let (journal_path, mut journal) = journal(args, common)?;
     interrupt::keep_parts();
     let bar = Bar::new(common, "measuring layers", Some(layer_points(&measuring, &ops) as u64));
     let mut skipped = Vec::new();

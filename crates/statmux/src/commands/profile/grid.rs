@@ -1,7 +1,7 @@
 //! Every combination asked for, measured, shown and written.
 
 use super::ProfileArgs;
-use super::wanted::{how, measuring};
+use super::wanted::{journal, measuring};
 use crate::args::{Common, Format};
 use crate::interrupt;
 use crate::output::{End, UsageError, print_beside, say};
@@ -10,10 +10,10 @@ use crate::serving::machine::machine;
 use crate::serving::measuring::{Told, measure_all, points};
 use serde::Serialize;
 use statmux_core::Bytes;
-use statmux_core::files::{check_output, is_written_through, profile_json, write_atomically};
+use statmux_core::files::{check_output, profile_json, write_atomically};
 use statmux_report::number;
 use statmux_report::table::{Cell, Column, Table};
-use statmux_serve::measure::{Journal, Load, Measurement, Point};
+use statmux_serve::measure::{Load, Measurement, Point};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -46,13 +46,7 @@ struct Skipped {
 pub(super) fn run(args: &ProfileArgs, common: Common) -> anyhow::Result<End> {
     check_output(&args.output)?;
     let measuring = measuring(args, common, Load::Busy)?;
-    // Beside a pipe or a device there is no place for a journal.
-    let kept = !is_written_through(&args.output);
-    let journal_path = kept.then(|| PathBuf::from(format!("{}.journal", args.output.display())));
-    let mut journal = match &journal_path {
-        Some(path) => Journal::open(path, &how(args, common)?)?,
-        None => Journal::in_memory(),
-    };
+    let (journal_path, mut journal) = journal(args, common)?;
     interrupt::keep_parts();
     let bar = Bar::new(common, "measuring", Some(points(&measuring) as u64));
     let (mut found, mut skipped) = (Vec::new(), Vec::new());

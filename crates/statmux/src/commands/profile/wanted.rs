@@ -6,9 +6,10 @@ use crate::output::UsageError;
 use crate::serving::machine::{machine, processor};
 use crate::serving::measuring::Measuring;
 use statmux_candle::ModelSource;
+use statmux_core::files::is_written_through;
 use statmux_core::{Bytes, ParallelConfig, Seed};
-use statmux_serve::measure::{Load, MeasureSettings};
-use std::path::Path;
+use statmux_serve::measure::{Journal, Load, MeasureSettings};
+use std::path::{Path, PathBuf};
 
 /// The models and points that `args` ask to measure.
 pub(super) fn measuring(args: &ProfileArgs, common: Common, load: Load) -> Result<Measuring, UsageError> {
@@ -49,8 +50,19 @@ pub(super) fn measuring(args: &ProfileArgs, common: Common, load: Load) -> Resul
     })
 }
 
+/// Where finished points are kept until all are, and its path; beside a pipe or a device there is no place for one, so that
+/// they are kept in memory.
+pub(super) fn journal(args: &ProfileArgs, common: Common) -> anyhow::Result<(Option<PathBuf>, Journal)> {
+    if is_written_through(&args.output) {
+        return Ok((None, Journal::in_memory()));
+    }
+    let path = PathBuf::from(format!("{}.journal", args.output.display()));
+    let journal = Journal::open(&path, &how(args, common)?)?;
+    Ok((Some(path), journal))
+}
+
 /// How points are measured, in one line: points measured otherwise are not mixed in.
-pub(super) fn how(args: &ProfileArgs, common: Common) -> anyhow::Result<String> {
+fn how(args: &ProfileArgs, common: Common) -> anyhow::Result<String> {
     let how = serde_json::json!({
         "statmux": env!("CARGO_PKG_VERSION"), "machine": machine(), "models": args.models, "seed": common.seed,
         "pp": args.pp, "output_tokens": args.output_tokens, "warm_up": args.warm_up, "repeats": args.repeats,
