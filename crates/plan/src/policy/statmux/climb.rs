@@ -1,5 +1,6 @@
 //! The search proper: several neighbours at a time, and on to the best of them if it is no worse.
 
+use super::catalogue::Catalogue;
 use super::dice::Dice;
 use super::judge::{Judge, Score, Verdict};
 use super::moves::Moves;
@@ -18,10 +19,15 @@ pub(super) struct Judged {
     pub(super) placement: Placement,
     pub(super) verdict: Verdict,
     /// How it strains under surges; tells apart what scores the same.
-    pub(super) strain: u64,
+    strain: u64,
 }
 
 impl Judged {
+    /// `placement`, which came to `verdict`.
+    pub(super) fn new(catalogue: &Catalogue<'_>, placement: Placement, verdict: Verdict) -> Self {
+        Self { strain: strain(catalogue, &placement), placement, verdict }
+    }
+
     /// What it is compared by; smaller is better.
     pub(super) fn rank(&self) -> (Score, u64) {
         (self.verdict.score(), self.strain)
@@ -73,8 +79,7 @@ pub(super) fn climb(
             let drawn = (0..8).find_map(|_| moves.neighbour(&here.placement, &here.verdict, &mut dice));
             let Some(placement) = drawn else { return Ok(None) };
             let verdict = judge.judge(&placement, &[&here.verdict], |piece| allowed(&here.verdict, piece))?;
-            let strain = strain(moves.catalogue, &placement);
-            Ok(verdict.map(|verdict| Judged { placement, verdict, strain }))
+            Ok(verdict.map(|verdict| Judged::new(moves.catalogue, placement, verdict)))
         };
         let judged: Vec<_> = numbers.into_par_iter().with_max_len(1).map(step).collect();
         tried += count;

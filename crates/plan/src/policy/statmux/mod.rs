@@ -33,7 +33,6 @@ use limit::Limit;
 use moves::Moves;
 use pieces::{Recipe, Redraw};
 use rayon::prelude::*;
-use reach::strain;
 use statmux_core::{ParallelConfig, Placement, Share, Workload};
 use statmux_sched::{AnyDiscipline, DeadlineOrder, Dispatch};
 use statmux_sim::SimulationSettings;
@@ -395,7 +394,7 @@ impl Statmux {
 fn judge_all(judge: &Judge<'_>, catalogue: &Catalogue<'_>, placements: &[Placement]) -> Result<Vec<Judged>, PlanError> {
     let judge_one = |placement: &Placement| -> Result<Judged, PlanError> {
         let verdict = judge.full(placement)?;
-        Ok(Judged { placement: placement.clone(), verdict, strain: strain(catalogue, placement) })
+        Ok(Judged::new(catalogue, placement.clone(), verdict))
     };
     let judged: Vec<Result<Judged, PlanError>> = placements.par_iter().with_max_len(1).map(judge_one).collect();
     judged.into_iter().collect()

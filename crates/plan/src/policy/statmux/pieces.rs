@@ -244,8 +244,9 @@ mod tests {
         let train = train();
         let pieces = recipe(0.0, 0.0, 0.0).pieces(&train, 3, &mut Dice::new(Seed(0)));
         assert_eq!(pieces.len(), 8);
-        assert_eq!(pieces[0].arrived, train.arrived[..50]);
-        assert_eq!(pieces[2].arrived, train.arrived[50..]);
+        let part = |rows: std::ops::Range<usize>, duration: Span| Workload { duration, ..train.slice(rows) };
+        assert_eq!(pieces[0], part(0..50, Span::from_nanos(49 * 49)));
+        assert_eq!(pieces[2], part(50..100, Span::from_nanos(99 * 99)));
         assert!(pieces.iter().all(Workload::is_well_formed));
         let drawn = pieces[1].len() + pieces[3].len();
         assert!((50..150).contains(&drawn), "{drawn}");
